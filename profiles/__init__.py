@@ -1,0 +1,1 @@
+"""People: profile folders and what is kept in them."""

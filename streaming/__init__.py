@@ -1,0 +1,1 @@
+"""The live path: devices, runner, pipeline and the facade over them."""

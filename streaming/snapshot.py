@@ -1,0 +1,108 @@
+"""What is true now: one immutable record, swapped in by the worker, read by everybody else without a lock."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from pse_stream.streaming.settings import Origin, Settings
+
+State = Literal["starting", "running", "bypassed", "degraded", "stalled", "failed", "stopped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Where the delay comes from, in ms."""
+
+    algorithm_ms: float = 16.0  # window: one hop to fill, one of overlap
+    lookahead_ms: float = 0.0  # the engine's
+    buffer_ms: float = 0.0  # rings between callbacks and worker
+    device_ms: float = 0.0  # as the devices report
+
+    @property
+    def total_ms(self) -> float:
+        """Microphone to virtual microphone."""
+        return self.algorithm_ms + self.lookahead_ms + self.buffer_ms + self.device_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """One tap on the signal; levels in dBFS, -120 for silence."""
+
+    peak_db: float = -120.0  # highest since the last snapshot, with the decay of a peak meter
+    rms_db: float = -120.0  # over 300 ms
+    max_db: float = -120.0  # highest since the meter was reset
+    clips: int = 0  # runs of three or more samples at full scale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """What went wrong, since start; nothing is ever dropped without being counted here."""
+
+    hops: int = 0
+    dropped_hops: int = 0  # oldest input thrown away because the worker was late
+    underruns: int = 0  # the output found no hop and got a faded silence
+    overruns: int = 0  # the input ring was full
+    late_hops: int = 0  # hops that took longer than 8 ms
+    bad_blocks: int = 0  # input with NaN or Inf, taken as silence
+    bad_frames: int = 0  # engine output with NaN or Inf, replaced by the dry frame
+    limited_hops: int = 0  # the limiter had to hold
+    reopened: int = 0  # devices opened again by the supervisor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a hop of 8 ms costs."""
+
+    hop_ms_mean: float = 0.0  # CPU time of the worker's thread
+    hop_ms_p99: float = 0.0
+    run_queue_ms: float = 0.0  # waiting for a core, per hop; high: another program wants the CPU
+    cpu_percent: float = 0.0  # of one core, whole process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStatus:
+    """The engine that runs."""
+
+    id: str = ""
+    title: str = ""
+    level: int = 0
+    level_name: str = ""
+    level_count: int = 1
+    level_pinned: bool = False
+    switching: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One moment of a denoiser."""
+
+    state: State = "starting"
+    reason: str = ""  # why, in words, when the state is not plain running
+    revision: int = 0
+    hop_index: int = 0
+    uptime_s: float = 0.0
+    sample_rate: int = 0
+    input_device: str = ""
+    output_device: str = ""
+    virtual_mic: str = ""  # the name to choose in other programs; empty if there is none
+    readers: int | None = None  # programs that listen to the virtual microphone; None: unknown
+    settings: Settings = field(default_factory=Settings)
+    origins: dict[str, Origin] = field(default_factory=dict)
+    engine: EngineStatus = field(default_factory=EngineStatus)
+    latency: Latency = field(default_factory=Latency)
+    meter_in: Meter = field(default_factory=Meter)
+    meter_out: Meter = field(default_factory=Meter)
+    removed_db: float = 0.0  # how much quieter the output is than the input, smoothed
+    counters: Counters = field(default_factory=Counters)
+    load: Load = field(default_factory=Load)
+    drift_ppm: float = 0.0
+    recording: bool = False
+    events: tuple[str, ...] = ()  # the last few, newest last, as sentences
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types only, for JSON."""
+        plain = asdict(self)
+        plain["latency"]["total_ms"] = self.latency.total_ms
+        plain["events"] = list(self.events)
+        return plain
