@@ -1,0 +1,296 @@
+"""Play a model package with ONNX Runtime: spectrum and state in, spectrum and state out.
+
+A session holds the weights and is shared by all forks; the state belongs to one stream. Arrays are bound once: each
+graph has two bindings whose state inputs and outputs are swapped from hop to hop (ping-pong), so that no state is ever
+copied. Changing the level fades from graph to graph in here (`handover.Crossfade`).
+
+ONNX Runtime is imported when a package is opened, not when this file is: listing engines stays cheap.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from pse_stream.dsp.spec import ENGINE_BINS, Complex64s, Float32s
+from pse_stream.engines.contract import EngineInfo, frame_energy
+from pse_stream.engines.handover import Crossfade
+from pse_stream.engines.package import SPECTRUM_SHAPE, Package, PackageLevel, read_package
+from pse_stream.errors import EngineError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+OPENING_FRAMES = 16  # golden frames played whenever a package is opened: some 2 ms per level
+TAIL_HOPS = 4  # digital silence is still played for this long: filters over a few frames run empty
+
+
+class Graph:
+    """One level's network, loaded; holds no state of any stream."""
+
+    def __init__(self, package: Package, level: PackageLevel) -> None:
+        self.level = level
+        self.where = f"package {package.folder}: {level.file}"
+        self.session = _session(package.content(level.file), self.where)
+        self._check_names()
+
+    def _check_names(self) -> None:
+        """The graph has exactly the inputs and outputs that the description promises."""
+        level = self.level
+        promised: dict[str, tuple[int, ...]] = {level.input.name: level.input.shape}
+        promised |= {state.input: state.shape for state in level.states}
+        _same(promised, self.session.get_inputs(), f"{self.where}: inputs")
+        promised = {level.output: SPECTRUM_SHAPE}
+        promised |= {state.output: state.shape for state in level.states}
+        _same(promised, self.session.get_outputs(), f"{self.where}: outputs")
+
+
+class GraphVoice:
+    """One stream through one graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._noisy = np.zeros(SPECTRUM_SHAPE, np.float32)  # (1, 257, 2) what the graph reads
+        self._clean = np.zeros(SPECTRUM_SHAPE, np.float32)  # (1, 257, 2) what it writes
+        self._noisy_frame: Complex64s = self._noisy.view(np.complex64).reshape(ENGINE_BINS)  # view
+        self._clean_frame: Complex64s = self._clean.view(np.complex64).reshape(ENGINE_BINS)  # view
+        # One pair per state: what the even hops read and the odd hops write, and the other way round.
+        self._states = [
+            (np.zeros(state.shape, np.float32), np.zeros(state.shape, np.float32)) for state in graph.level.states
+        ]
+        self._bindings = (self._bind(0), self._bind(1))
+        self._turn = 0
+        self._run = graph.session.run_with_iobinding
+
+    def _bind(self, turn: int) -> Any:
+        level, binding = self.graph.level, self.graph.session.io_binding()
+        _bind_input(binding, level.input.name, self._noisy)
+        _bind_output(binding, level.output, self._clean)
+        for state, pair in zip(level.states, self._states, strict=True):
+            _bind_input(binding, state.input, pair[turn])
+            _bind_output(binding, state.output, pair[1 - turn])
+        return binding
+
+    def play(self, frame: Complex64s, out: Complex64s) -> None:
+        """One frame; (257,) complex64 both, `out` may be `frame`."""
+        self._noisy_frame[:] = frame
+        self._run(self._bindings[self._turn])
+        self._turn = 1 - self._turn
+        out[:] = self._clean_frame
+
+    def reset(self) -> None:
+        """Forget the past."""
+        for pair in self._states:
+            pair[self._turn].fill(0.0)
+
+    def adopt(self, other: GraphVoice) -> None:
+        """Forget the past, but for what both graphs mean alike: go on from where `other` is."""
+        self.reset()
+        theirs = other._shared()
+        for name, array in self._shared().items():
+            if name in theirs:
+                array[:] = theirs[name]
+
+    def _shared(self) -> dict[str, Float32s]:
+        """The present arrays of the shared states, by input name."""
+        pairs = zip(self.graph.level.states, self._states, strict=True)
+        return {state.input: pair[self._turn] for state, pair in pairs if state.shared}
+
+
+class OnnxEngine:
+    """One stream of a model package.
+
+    Parameters
+    ----------
+    package : Package
+        As `read_package` gives it.
+    graphs : tuple of Graph, optional
+        Loaded graphs of this package, to share weights; else they are loaded and tried on the first golden frames.
+
+    Raises
+    ------
+    EngineError
+        `engine_hash`, `engine_package`: the folder is damaged; `engine_graph`: ONNX Runtime cannot run the graph, or
+        it does not have the inputs and outputs promised; `engine_golden`: it runs, and gives what it should not.
+    """
+
+    def __init__(self, package: Package, graphs: tuple[Graph, ...] | None = None) -> None:
+        self.package = package
+        self.info: EngineInfo = package.info
+        self.bad_frames = 0
+        if graphs is None:
+            graphs = tuple(Graph(package, level) for level in package.description.levels)
+            check_golden(package, graphs, max_frames=OPENING_FRAMES)
+        self._graphs = graphs
+        self._voices = tuple(GraphVoice(graph) for graph in graphs)
+        self._tail_hops = self.info.lookahead_hops + TAIL_HOPS
+        self._silence = np.zeros(ENGINE_BINS, np.complex64)  # (257,) constant
+        self._fade = Crossfade(self._voices[-1])
+        self._level = -1  # the level wished last; -1: nothing was played yet
+        self._silent_hops = 0  # hops of digital silence in a row
+        self.reset()
+
+    def step(self, frame: Complex64s, out: Complex64s, level: int) -> None:
+        """Enhance one frame; see the contract."""
+        energy = frame_energy(frame)
+        if not math.isfinite(energy):
+            self.bad_frames += 1
+            frame, energy = self._silence, 0.0
+        if energy > 0.0:
+            self._silent_hops = 0
+        elif self._silent_hops < self._tail_hops:
+            self._silent_hops += 1
+        else:
+            # Nothing to enhance: the state keeps what it knows of voice and room, and the processor may sleep.
+            if level != self._level:
+                self._begin(level)
+            out.fill(0.0)
+            return
+        if level != self._level:
+            self._change(level)
+        self._fade.step(frame, out)
+        if not math.isfinite(frame_energy(out)):
+            self.bad_frames += 1
+            self._begin(level)
+            out.fill(0.0)
+
+    def _change(self, level: int) -> None:
+        """Begin to fade to another level."""
+        if self._level < 0:
+            self._begin(level)
+            return
+        self._level = level
+        newcomer = self._voices[level]
+        if self._fade.change(newcomer):
+            newcomer.adopt(self._fade.heard)
+
+    def _begin(self, level: int) -> None:
+        """Start afresh at a level; nothing is heard at this moment, so nothing has to fade."""
+        newcomer = self._voices[level]
+        newcomer.reset()
+        self._fade.jump(newcomer)
+        self._level = level
+
+    def reset(self) -> None:
+        """Forget the past; the next frame is the first."""
+        for voice in self._voices:
+            voice.reset()
+        self._fade.jump(self._voices[-1])
+        self._level = -1
+        self._silent_hops = self._tail_hops
+
+    def fork(self) -> Self:
+        """Another stream on the same sessions."""
+        return type(self)(self.package, self._graphs)
+
+
+def open_package(folder: Path) -> OnnxEngine:
+    """Read a package and make it ready to play.
+
+    Raises
+    ------
+    EngineError
+        As `read_package` and `OnnxEngine`.
+    """
+    return OnnxEngine(read_package(folder))
+
+
+def check_golden(package: Package, graphs: tuple[Graph, ...], *, max_frames: int | None = None) -> list[float]:
+    """Play the golden frames and compare.
+
+    Parameters
+    ----------
+    package : Package
+    graphs : tuple of Graph
+        One for each level.
+    max_frames : int, optional
+        Play only so many; None plays all.
+
+    Returns
+    -------
+    list of float
+        For each level the relative error: |played - golden| / |golden|, root of sums of squares.
+
+    Raises
+    ------
+    EngineError
+        `engine_golden` if one is above the package's `golden_tolerance`.
+    """
+    errors = []
+    for index, graph in enumerate(graphs):
+        noisy, golden = (frames[:max_frames] for frames in package.golden(index))
+        voice, played = GraphVoice(graph), np.zeros_like(noisy)
+        for frame, out in zip(noisy, played, strict=True):
+            voice.play(frame, out)
+        error = float(np.linalg.norm(played - golden)) / max(float(np.linalg.norm(golden)), 1e-20)
+        tolerance = package.description.golden_tolerance
+        if not error <= tolerance:
+            raise EngineError(
+                f"{graph.where}: plays its golden frames with a relative error of {error:.2g}; expected at most "
+                f"{tolerance:g}",
+                hint="The package is wrong, or this build of ONNX Runtime is; get another package or update.",
+                name="engine_golden",
+            )
+        errors.append(error)
+    return errors
+
+
+def _session(graph: bytes, where: str) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(graph, _options(), providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors have no common public class
+        reason = " ".join(str(error).split())[:300]
+        raise EngineError(
+            f"{where}: ONNX Runtime {onnxruntime.__version__} cannot load it: {reason}",
+            hint="The file is damaged or needs operators that this version lacks; update onnxruntime or export again.",
+            name="engine_graph",
+        ) from error
+
+
+def _options() -> onnxruntime.SessionOptions:
+    """One thread that never spins: the default pool burns a core between hops and saves nothing within one."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 4  # what matters comes back as an exception
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")  # free; some processors crawl on denormals
+    return options
+
+
+def _same(promised: dict[str, tuple[int, ...]], found: Any, where: str) -> None:
+    """Compare names and shapes; a free (named) size of the graph fits any promise."""
+    names = sorted(node.name for node in found)
+    if names != sorted(promised):
+        raise EngineError(f"{where} are {names}; the description promises {sorted(promised)}", name="engine_graph")
+    for node in found:
+        shape = promised[node.name]
+        fits = len(shape) == len(node.shape) and all(
+            not isinstance(size, int) or size == wanted for size, wanted in zip(node.shape, shape, strict=True)
+        )
+        if not fits or node.type != "tensor(float)":
+            raise EngineError(
+                f"{where}: {node.name!r} is {node.type} {node.shape}; the description promises tensor(float) "
+                f"{list(shape)}",
+                name="engine_graph",
+            )
+
+
+def _bind_input(binding: Any, name: str, array: Float32s) -> None:
+    """Let the graph read this very memory; whoever calls keeps the array alive."""
+    binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+
+
+def _bind_output(binding: Any, name: str, array: Float32s) -> None:
+    """Let the graph write this very memory; whoever calls keeps the array alive."""
+    binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
