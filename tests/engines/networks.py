@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
 from pse_stream.dsp.spec import Complex64s
 from pse_stream.engines.package import SPECTRUM_SHAPE, Description, Package, PackageLevel, State
 from pse_stream.engines.package_writer import write_package
