@@ -33,7 +33,8 @@ class DelayLine:
 
     def tap(self, hops: int) -> Float32s:
         """The hop pushed `hops` ago (0: the newest); a view, valid until it is overwritten."""
-        return self._blocks[(self._at - hops) % len(self._blocks)]
+        block: Float32s = self._blocks[(self._at - hops) % len(self._blocks)]
+        return block
 
     def reset(self) -> None:
         """Forget the past."""

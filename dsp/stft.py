@@ -38,7 +38,7 @@ class Analysis:
         past[:-n] = past[n:]
         past[-n:] = hop
         np.multiply(past, self._window, out=self._windowed)
-        np.fft.rfft(self._windowed, out=out)
+        np.fft.rfft(self._windowed, out=out)  # type: ignore[arg-type]  # numpy's stub knows complex128 only
 
     def reset(self) -> None:
         """Forget the past; the next hop is the first."""
@@ -67,7 +67,7 @@ class Synthesis:
             Written in full.
         """
         n = self.spec.hop
-        np.fft.irfft(frame, n=self.spec.n_fft, out=self._wave)
+        np.fft.irfft(frame, n=self.spec.n_fft, out=self._wave)  # type: ignore[arg-type]  # as above, float64
         np.multiply(self._recent, self._window, out=self._recent)
         np.add(self._tail, self._recent[:n], out=out)
         self._tail[:] = self._recent[n:]
