@@ -7,16 +7,16 @@ in step with a picture. Rates off the grid go up to the next one that is on it (
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import soxr
+from numpy.typing import NDArray
 
-from pse_stream.dsp.spec import GRID_RATES, Float32s
+from pse_stream.dsp.resample import Resampler, grid_rate
+from pse_stream.dsp.spec import Float32s
 from pse_stream.engines.contract import Engine
 from pse_stream.errors import AudioFileError
 from pse_stream.streaming.pipeline import Pipeline
@@ -24,6 +24,9 @@ from pse_stream.streaming.settings import Settings
 from pse_stream.streaming.soundfiles import SoundReader, SoundWriter, target_format
 
 DEFAULT_ATTENUATION_DB = Settings().attenuation_db
+LEVEL_PIECE_S = 0.02  # the noise floor is read off pieces of 20 ms: shorter than most pauses between words
+QUIET_SHARE = 0.1  # a tenth of nearly every recording is a pause
+SILENCE_DB, TOP_DB, LEVEL_STEP_DB = -120.0, 20.0, 0.25  # dBFS; below is digital silence and not counted
 BLOCK_S = 1.0  # read, denoise and write this much at a time
 
 #: Called with (frames done, frames in all).
@@ -45,7 +48,8 @@ class Enhanced:
     elapsed_s: float  # wall clock
     cpu_s: float  # of this thread
     latency_ms: float  # algorithmic: what live use would add; taken out of the file
-    removed_db: float  # how much quieter the whole file became
+    floor_in_db: float | None  # level of the quietest tenth of the file, dBFS: its noise; None: digital silence
+    floor_out_db: float | None
     bad_samples: int  # NaN or Inf, taken as silence
     limited_hops: int
     truncated: str  # "" or what was missing, in words
@@ -61,21 +65,13 @@ class Enhanced:
         return self.seconds / max(self.elapsed_s, 1e-9)
 
 
-def grid_rate(sample_rate: int) -> int:
-    """The grid's rate for sound of `sample_rate` Hz: the lowest that loses nothing, at most 48 kHz."""
-    return next((rate for rate in GRID_RATES if rate >= sample_rate), GRID_RATES[-1])
-
-
 class Channel:
     """One channel of a recording: to the grid, through a pipeline, back, aligned with the input."""
 
     def __init__(self, sample_rate: int, engine: Engine, *, level: int | None, attenuation_db: float) -> None:
         rate = grid_rate(sample_rate)
         self.pipeline = Pipeline(rate, engine.fork(), level=level, attenuation_db=attenuation_db)
-        self._up = self._down = None
-        if rate != sample_rate:
-            self._up = soxr.ResampleStream(sample_rate, rate, 1, dtype="float32", quality="HQ")
-            self._down = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+        self._up, self._down = Resampler(sample_rate, rate), Resampler(rate, sample_rate)
         self._rest = np.zeros(0, np.float32)  # (< hop,) at the grid's rate, waiting for a whole hop
         self._skip = self.pipeline.latency_samples  # outputs still to drop: they came before the first sample
         self._taken = self._given = 0  # samples at the file's rate
@@ -84,16 +80,16 @@ class Channel:
     def push(self, samples: Float32s) -> Float32s:
         """Take (n,) float32 finite samples, give those that are ready."""
         self._taken += len(samples)
-        return self._back(self._run(samples if self._up is None else self._up.resample_chunk(samples)), last=False)
+        return self._back(self._run(self._up.process(samples)))
 
     def finish(self) -> Float32s:
         """The rest; after it as many samples have come out as went in."""
-        ready = [] if self._up is None else [self._run(self._up.resample_chunk(np.zeros(0, np.float32), last=True))]
+        ready = [self._run(self._up.flush())]
         missing = self._grid_in - self._grid_out
         silence = np.zeros(missing + self._skip + 2 * self.pipeline.hop, np.float32)
         ready.append(self._run(silence, silent=True)[:missing])
-        out = self._back(np.concatenate(ready), last=True)
-        wanted = self._taken - (self._given - len(out))
+        wanted = self._taken - self._given
+        out = np.concatenate([self._back(np.concatenate(ready)), self._down.flush()])
         return np.pad(out, (0, max(0, wanted - len(out))))[:wanted]
 
     def _run(self, samples: Float32s, *, silent: bool = False) -> Float32s:
@@ -112,8 +108,8 @@ class Channel:
             self._grid_out += whole - skipped
         return out[skipped:]
 
-    def _back(self, samples: Float32s, *, last: bool) -> Float32s:
-        out = samples if self._down is None else self._down.resample_chunk(samples, last=last)
+    def _back(self, samples: Float32s) -> Float32s:
+        out = self._down.process(samples)
         self._given += len(out)
         return out
 
@@ -207,48 +203,66 @@ def enhance_file(
             elapsed_s=time.perf_counter() - began,
             cpu_s=time.thread_time() - cpu_began,
             latency_ms=1000.0 * (first.latency_samples + first.hop) / first.spec.sample_rate,
-            removed_db=totals.removed_db,
+            floor_in_db=totals.before.quietest_db(),
+            floor_out_db=totals.after.quietest_db(),
             bad_samples=totals.bad_samples,
             limited_hops=sum(channel.pipeline.limited_hops for channel in channels),
             truncated=reader.truncated,
         )
 
 
+class LevelCounts:
+    """How often each level occurs, so that percentiles of hours need no list of hours."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(round((TOP_DB - SILENCE_DB) / LEVEL_STEP_DB), np.int64)  # (levels,)
+
+    def add(self, samples: Float32s, piece: int) -> None:
+        """Count the RMS of each `piece` samples of (n, channels) float32."""
+        whole = len(samples) // piece * piece
+        power = np.square(samples[:whole]).reshape(-1, piece * samples.shape[1]).mean(axis=1)
+        sounding = power[power > 10.0 ** (SILENCE_DB / 10.0)]
+        at: NDArray[np.int64] = ((10.0 * np.log10(sounding) - SILENCE_DB) / LEVEL_STEP_DB).astype(np.int64)
+        np.add.at(self._counts, np.minimum(at, len(self._counts) - 1), 1)
+
+    def quietest_db(self) -> float | None:
+        """The level in dBFS that a tenth of the counted pieces stay below; None if nothing sounds."""
+        total = int(self._counts.sum())
+        if total == 0:
+            return None
+        at = int(np.searchsorted(np.cumsum(self._counts), QUIET_SHARE * total))
+        return SILENCE_DB + LEVEL_STEP_DB * (at + 0.5)
+
+
 @dataclass(slots=True)
 class _Totals:
     """Sums over a file."""
 
+    before: LevelCounts = field(default_factory=LevelCounts)
+    after: LevelCounts = field(default_factory=LevelCounts)
     frames: int = 0
     bad_samples: int = 0
-    energy_in: float = 0.0
-    energy_out: float = 0.0
-
-    @property
-    def removed_db(self) -> float:
-        if self.energy_in <= 0.0 or self.energy_out <= 0.0:
-            return 0.0
-        return 10.0 * math.log10(self.energy_in / self.energy_out)
 
 
 def _stream(reader: SoundReader, channels: list[Channel], writer: SoundWriter, progress: Progress | None) -> _Totals:
     """All of the file, block by block."""
-    totals = _Totals()
+    totals, piece = _Totals(), max(1, round(LEVEL_PIECE_S * reader.sample_rate))
     for block in reader.blocks(max(1, round(BLOCK_S * reader.sample_rate))):
         clean, bad = _finite(block)
         totals.bad_samples += bad
         totals.frames += len(block)
-        totals.energy_in += float(np.vdot(clean, clean))
+        totals.before.add(clean, piece)
         columns = [channel.push(np.ascontiguousarray(clean[:, c])) for c, channel in enumerate(channels)]
-        _write(writer, columns, totals)
+        _write(writer, columns, totals, piece)
         if progress is not None:
             progress(totals.frames, reader.frames)
-    _write(writer, [channel.finish() for channel in channels], totals)
+    _write(writer, [channel.finish() for channel in channels], totals, piece)
     return totals
 
 
-def _write(writer: SoundWriter, columns: list[Float32s], totals: _Totals) -> None:
+def _write(writer: SoundWriter, columns: list[Float32s], totals: _Totals, piece: int) -> None:
     samples = np.stack(columns, axis=1)
-    totals.energy_out += float(np.vdot(samples, samples))
+    totals.after.add(samples, piece)
     writer.write(samples)
 
 

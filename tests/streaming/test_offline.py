@@ -18,7 +18,7 @@ from pse_stream.dsp.spec import GRID_RATES, Complex64s, Float32s
 from pse_stream.engines.bypass import BypassEngine
 from pse_stream.engines.contract import EngineInfo
 from pse_stream.errors import AudioFileError
-from pse_stream.streaming.offline import Channel, enhance_file, enhance_samples, grid_rate
+from pse_stream.streaming.offline import Channel, enhance_file, enhance_samples
 from pse_stream.streaming.pipeline import Pipeline
 
 RATES = (8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000)
@@ -88,11 +88,6 @@ def test_any_split_into_blocks_gives_the_same_file(rate: int, cuts: list[int]) -
     )
 
 
-@pytest.mark.parametrize(("rate", "grid"), [(8_000, 8_000), (11_025, 16_000), (44_100, 48_000), (192_000, 48_000)])
-def test_grid_rate_is_the_lowest_that_loses_nothing(rate: int, grid: int) -> None:
-    assert grid_rate(rate) == grid
-
-
 def test_attenuation_limit_of_12_db_leaves_a_removed_noise_at_minus_12_db() -> None:
     class Silencer(HalfGain):
         def step(self, frame: Complex64s, out: Complex64s, level: int) -> None:
@@ -124,6 +119,14 @@ def test_channels_do_not_leak_into_each_other(tmp_path: Path) -> None:
     out, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
     assert not np.any(out[:, 1])
     np.testing.assert_array_equal(out[:, 0], enhance_samples(left, 16_000, HalfGain(), attenuation_db=100.0))
+
+
+def test_noise_floor_is_the_level_of_the_pauses(tmp_path: Path) -> None:
+    samples = noise(32_000)  # -26 dBFS
+    samples[8_000:24_000] *= np.float32(10.0)  # "speech" half of the time
+    done = enhance_file(write(tmp_path / "in.wav", samples), tmp_path / "out.wav", HalfGain(), attenuation_db=100.0)
+    assert done.floor_in_db == pytest.approx(-26.0, abs=1.0)
+    assert done.floor_out_db == pytest.approx(-32.0, abs=1.0)
 
 
 def test_progress_ends_at_the_whole_file(tmp_path: Path) -> None:
