@@ -95,6 +95,10 @@ class Pipeline:
         """Hops that the limiter had to hold."""
         return self._limiter.limited_hops
 
+    def spectrum(self) -> tuple[Float32s, Float32s]:
+        """Magnitudes of the newest frame, noisy and clean, (257,) float32 each; for a display, from any thread."""
+        return np.abs(self._noisy), np.abs(self._clean)
+
     def set_mix(self, *, attenuation_db: float, bypass: bool, mute: bool) -> None:
         """Aim at new mix settings; heard within two hops, without a click."""
         self._mixer.set(attenuation_db=attenuation_db, bypass=bypass, mute=mute)
@@ -108,6 +112,10 @@ class Pipeline:
             If it looks ahead further than a live pipeline can wait.
         """
         self._handover.to_engine(_checked(engine), _level(engine, level))
+
+    def replace_engine(self, engine: Engine, level: int | None = None) -> None:
+        """Change the engine within one frame, because the old one must not run again; the overlap is the fade."""
+        self._handover = Handover(_checked(engine), _level(engine, level))
 
     def set_level(self, level: int | None) -> None:
         """Change the engine's level; None is its best.

@@ -1,1 +1,1 @@
-"""Where samples come from and go to."""
+"""What records and plays: the contract (base) and its three kinds (portaudio, file, fake)."""

@@ -1,0 +1,67 @@
+"""How much sound waits between the callbacks, and how much of it to throw away.
+
+After any stall the input has gone on, so more sound waits than before, and without a policy the delay stays longer
+for ever (the ratchet). Pure: levels and times in, a number of hops out; the runner does the dropping.
+
+- The *lowest* level of a whole second stands a hop or more above the target: drop one hop, cross-faded. While the
+  excess lasts, look again every quarter of a second, so that any delay below the limit is back within five seconds.
+- More than 100 ms behind: drop to the target at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WINDOW_S = 1.0  # jitter of callbacks is shorter than this; an excess that lasts this long is an excess
+NEXT_WINDOW_S = 0.25  # once an excess is known: 12 hops are gone in 1 + 11 * 0.25 s < 5 s
+BEHIND_S = 0.100  # past this nobody can talk; what was said is given up for what is said
+#: A waiting hop is the smallest excess that can be dropped; the margin keeps a level that stands exactly one hop
+#: high from being dropped and missed in turn.
+MARGIN_HOPS = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """What to throw away now."""
+
+    hops: int
+    reset: bool  # so much that the engine should forget the past
+
+
+NOTHING = Drop(0, False)
+
+
+class Backlog:
+    """Watch the level of waiting sound; say what to drop.
+
+    Parameters
+    ----------
+    hop_s : float
+        Seconds per hop.
+    target_s : float
+        How much sound should wait between the callbacks.
+    """
+
+    def __init__(self, hop_s: float, target_s: float) -> None:
+        self.hop_s, self.target_s = hop_s, target_s
+        self._lowest = float("inf")
+        self._until: float | None = None
+
+    def look(self, level_s: float, now: float) -> Drop:
+        """What to drop, given how much sound waits now; call once per hop."""
+        if level_s - self.target_s > BEHIND_S:
+            self.restart(now)
+            return Drop(int((level_s - self.target_s) / self.hop_s), True)
+        if self._until is None:
+            self.restart(now)
+        self._lowest = min(self._lowest, level_s)
+        if self._until is None or now < self._until:
+            return NOTHING
+        excess = self._lowest - self.target_s >= MARGIN_HOPS * self.hop_s
+        self._lowest = float("inf")
+        self._until = now + (NEXT_WINDOW_S if excess else WINDOW_S)
+        return Drop(1, False) if excess else NOTHING
+
+    def restart(self, now: float) -> None:
+        """Begin a new second, after a drop or a stall."""
+        self._lowest, self._until = float("inf"), now + WINDOW_S
