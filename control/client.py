@@ -1,0 +1,361 @@
+"""Control a running denoiser from a program: the public Python interface.
+
+    from pse_stream.control.client import ControlClient
+
+    with ControlClient() as denoiser:                  # this user's, on this machine
+        denoiser.set_attenuation(18.0)
+        applied = denoiser.toggle_bypass()
+        print(applied.hop_index, denoiser.status()["state"])
+
+Every call is answered, refused by name, or ends in time. A request that got no answer is sent again under the same
+id, which the server carries out once only, so that a toggle never toggles twice. Imports pyzmq and the standard
+library, nothing of sound.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, Self
+
+from pse_stream.control.faults import NoAnswerError, RemoteError
+from pse_stream.control.instance import DEFAULT_INSTANCE, running_pid
+from pse_stream.control.link import Address, Link, Message, find_keys, no_answer
+from pse_stream.errors import ControlError
+
+PROTOCOL = "1.0"
+_HELLO_S = 1.0  # a denoiser that runs answers within milliseconds
+_SLOW_S = 15.0  # looks at hardware, loads a network, or opens a device
+_SLOW = frozenset({"doctor", "devices.list", "devices.set", "engine.list", "engine.set", "profile.use", "config.patch"})
+_LONGEST_PAUSE_S = 1.0  # before asking again when told to slow down
+
+
+class Applied(NamedTuple):
+    """A change that took effect."""
+
+    revision: int  # counts accepted changes
+    hop_index: int  # the first hop (8 ms) that ran with it
+    changed: dict[str, tuple[Any, Any]]  # setting: (old, new); empty if it was so already
+
+
+class Greeting(NamedTuple):
+    """What the server said of itself."""
+
+    proto: str
+    app: str
+    instance: str
+    boot: str  # changes when the server is restarted
+    role: str
+    caps: frozenset[str]  # methods that it can carry out
+    telemetry_port: int | None
+    revision: int
+
+
+class ControlClient:
+    """A connection to one denoiser; may be shared by threads (one request at a time).
+
+    Parameters
+    ----------
+    address : str or None
+        `tcp://host[:port]`; None: this machine.
+    instance : str
+        Which denoiser of this machine.
+    timeout_s : float
+        How long to wait for one answer before asking again.
+    retries : int
+        How often to ask again.
+    key, server_key : str or None
+        For `tcp://`: our key by name, and the server's public key; see `pse-stream keys`.
+    name : str
+        Shown in the server's log.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        instance: str = DEFAULT_INSTANCE,
+        timeout_s: float = 2.0,
+        retries: int = 1,
+        key: str | None = None,
+        server_key: str | None = None,
+        name: str = "",
+    ) -> None:
+        self.address = (
+            Address.local(instance)
+            if address is None
+            else Address.network(address, find_keys(address, key, server_key))
+        )
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self._name = name
+        self._token = os.urandom(8).hex()
+        self._count = 0
+        self._link: Link | None = None
+        self._greeting: Greeting | None = None
+        self._lock = threading.RLock()
+
+    # -- the connection ---------------------------------------------------------------------------------------------
+
+    def connect(self) -> Greeting:
+        """Say hello, unless that was done; called by itself at the first request.
+
+        Raises
+        ------
+        NoAnswerError
+            not_running, no_answer, key_refused or wrong_server.
+        RemoteError
+            wrong_protocol.
+        """
+        with self._lock:
+            if self._greeting is None:
+                self._greeting = self._hello()
+            return self._greeting
+
+    def close(self) -> None:
+        """Leave; the denoiser runs on."""
+        with self._lock:
+            self._drop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _drop(self) -> None:
+        if self._link is not None:
+            self._link.close()
+        self._link = self._greeting = None
+
+    def _hello(self) -> Greeting:
+        if self.address.instance and running_pid(self.address.instance) is None:
+            raise no_answer(self.address)
+        if self._link is None:
+            self._link = Link(self.address)
+        params = {"proto": PROTOCOL, "client": self._name, "token": self._token}
+        reply = self._ask(self._next_id(), "hello", params, min(_HELLO_S, self._timeout_s))
+        if reply is None:
+            self._drop()
+            raise no_answer(self.address)
+        said = _result(reply)
+        return Greeting(
+            proto=said["proto"],
+            app=said["app"],
+            instance=said["instance"],
+            boot=said["boot"],
+            role=said["role"],
+            caps=frozenset(said["caps"]),
+            telemetry_port=said["telemetry_port"],
+            revision=said["revision"],
+        )
+
+    def _next_id(self) -> str:
+        self._count += 1
+        return f"{self._token}-{self._count}"
+
+    def _ask(self, request_id: str, method: str, params: Message, timeout_s: float) -> Message | None:
+        """Send one message and wait for its answer; what answers another id came too late and is dropped."""
+        assert self._link is not None
+        request = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
+        self._link.send(json.dumps(request).encode())
+        until = time.monotonic() + timeout_s
+        while True:
+            body = self._link.receive(until)
+            if body is None:
+                return None
+            reply = json.loads(body)
+            if isinstance(reply, dict) and reply.get("id") == request_id:
+                return reply
+
+    def call(self, method: str, **params: Any) -> Any:
+        """Any method of docs/protocol.md; the verbs below are this with types.
+
+        Raises
+        ------
+        RemoteError
+            The server refused; `name` says why.
+        NoAnswerError
+            Nobody answered in time, however often we asked.
+        """
+        with self._lock:
+            request_id = self._next_id()
+            timeout_s = max(self._timeout_s, _SLOW_S) if method in _SLOW else self._timeout_s
+            boot = self.connect().boot
+            for _ in range(self._retries + 1):
+                try:
+                    return self._attempt(request_id, method, params, timeout_s)
+                except _AskAgain as again:
+                    self._prepare(again, method, boot)
+            raise no_answer(self.address)
+
+    def _attempt(self, request_id: str, method: str, params: Message, timeout_s: float) -> Any:
+        reply = self._ask(request_id, method, params, timeout_s)
+        if reply is None:
+            raise _AskAgain(reconnect=True)
+        try:
+            return _result(reply)
+        except RemoteError as error:
+            if error.name == "hello_needed":
+                raise _AskAgain(greet=True) from None
+            if error.name == "rate_limited":
+                raise _AskAgain(pause_s=error.data.get("retry_after_ms", 0) / 1000.0) from None
+            raise
+
+    def _prepare(self, again: _AskAgain, method: str, boot: str) -> None:
+        """Before asking once more: wait, greet or reconnect as the last attempt calls for."""
+        time.sleep(min(again.pause_s, _LONGEST_PAUSE_S))
+        if again.reconnect:
+            self._drop()
+        if again.greet:
+            self._greeting = None
+        if self.connect().boot != boot and method.endswith(".toggle"):
+            raise NoAnswerError(
+                f"the denoiser was restarted while {method} was under way; nobody knows which way it is now.",
+                name="restarted",
+                hint="Look at the status, then set it on or off.",
+            )
+
+    def _change(self, method: str, if_revision: int | None = None, **params: Any) -> Applied:
+        if if_revision is not None:
+            params["if_revision"] = if_revision
+        said = self.call(method, **params)
+        changed = {name: (old, new) for name, (old, new) in said["changed"].items()}
+        return Applied(said["revision"], said["hop_index"], changed)
+
+    # -- questions --------------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """The whole snapshot: state and reason, settings, latency, meters, counters, load."""
+        return dict(self.call("status"))
+
+    def devices(self) -> dict[str, Any]:
+        """Microphones (`inputs`) and outputs (`outputs`)."""
+        return dict(self.call("devices.list"))
+
+    def engines(self) -> list[dict[str, Any]]:
+        """Engines with levels, latency, cost and quality."""
+        return list(self.call("engine.list"))
+
+    def profiles(self) -> dict[str, Any]:
+        """Profiles, and the one in use."""
+        return dict(self.call("profile.list"))
+
+    def config(self) -> dict[str, Any]:
+        """Every setting with the place it came from."""
+        return dict(self.call("config.get"))
+
+    def doctor(self) -> dict[str, Any]:
+        """What is wrong with the sound path."""
+        return dict(self.call("doctor"))
+
+    # -- changes ----------------------------------------------------------------------------------------------------
+    # Each is answered when it took effect; with `if_revision`, only if nobody else changed anything since.
+
+    def set_engine(self, engine: str, *, if_revision: int | None = None) -> Applied:
+        """Change to another engine, cross-faded."""
+        return self._change("engine.set", if_revision, id=engine)
+
+    def set_level(self, level: int, *, if_revision: int | None = None) -> Applied:
+        """Change the quality step (0 is the cheapest); the governor may move it again."""
+        return self._change("level.set", if_revision, level=level)
+
+    def pin_level(self, level: int | None = None, *, if_revision: int | None = None) -> Applied:
+        """Stay on a step; None is the present one."""
+        return self._change("level.pin", if_revision, level=level)
+
+    def release_level(self, *, if_revision: int | None = None) -> Applied:
+        """Give the choice of the step back to the governor."""
+        return self._change("level.release", if_revision)
+
+    def set_governor(
+        self, mode: Literal["off", "auto", "eco", "quality"], *, if_revision: int | None = None
+    ) -> Applied:
+        """How eagerly the level follows the load."""
+        return self._change("governor.set", if_revision, mode=mode)
+
+    def set_gate(self, mode: Literal["auto", "off"], *, if_revision: int | None = None) -> Applied:
+        """Let the gate choose specialists, or switch it off."""
+        return self._change("gate.set", if_revision, mode=mode)
+
+    def pin_specialist(self, specialist: str, *, if_revision: int | None = None) -> Applied:
+        """Use one specialist, whoever speaks."""
+        return self._change("gate.pin", if_revision, specialist=specialist)
+
+    def use_profile(self, profile: str | None, *, if_revision: int | None = None) -> Applied:
+        """Use a person's profile; None is nobody."""
+        return self._change("profile.use", if_revision, name=profile)
+
+    def set_attenuation(self, db: float, *, if_revision: int | None = None) -> Applied:
+        """Let noise be turned down by at most this many dB: 0 hears everything, 100 is no limit."""
+        return self._change("attenuation.set", if_revision, db=db)
+
+    def set_devices(
+        self, microphone: str | None = None, output: str | None = None, *, if_revision: int | None = None
+    ) -> Applied:
+        """Change microphone or output by name, or "auto"; None leaves one as it is."""
+        return self._change("devices.set", if_revision, input=microphone, output=output)
+
+    def set_bypass(self, on: bool, *, if_revision: int | None = None) -> Applied:
+        """Hear the microphone as it is, with the same delay."""
+        return self._change("bypass.set", if_revision, on=on)
+
+    def toggle_bypass(self, *, if_revision: int | None = None) -> Applied:
+        """The other way round."""
+        return self._change("bypass.toggle", if_revision)
+
+    def set_mute(self, on: bool, *, if_revision: int | None = None) -> Applied:
+        """Digital silence."""
+        return self._change("mute.set", if_revision, on=on)
+
+    def toggle_mute(self, *, if_revision: int | None = None) -> Applied:
+        """The other way round."""
+        return self._change("mute.toggle", if_revision)
+
+    def start_recording(self, *, if_revision: int | None = None) -> Applied:
+        """Write this session to disk; the profile must hold consent."""
+        return self._change("record.start", if_revision)
+
+    def stop_recording(self, *, if_revision: int | None = None) -> Applied:
+        """End the recording."""
+        return self._change("record.stop", if_revision)
+
+    def patch_config(self, *, if_revision: int | None = None, **settings: Any) -> Applied:
+        """Change several settings; all are checked before the first is changed."""
+        return self._change("config.patch", if_revision, **settings)
+
+    def validate_config(self, **settings: Any) -> None:
+        """Raise what `patch_config` would raise; change nothing."""
+        self.call("config.validate", **settings)
+
+    def shutdown(self) -> Applied:
+        """Stop the denoiser; its devices are put back."""
+        return self._change("shutdown")
+
+
+class _AskAgain(Exception):
+    """The last attempt led to nothing; another may."""
+
+    def __init__(self, *, reconnect: bool = False, greet: bool = False, pause_s: float = 0.0) -> None:
+        super().__init__()
+        self.reconnect, self.greet, self.pause_s = reconnect, greet, pause_s
+
+
+def _result(reply: Message) -> Any:
+    error = reply.get("error")
+    if error is None:
+        return reply.get("result")
+    if not isinstance(error, dict):
+        raise ControlError("the server's answer cannot be read", name="bad_answer")
+    raise RemoteError(
+        str(error.get("message", "refused")),
+        name=str(error.get("name", "refused")),
+        code=int(error.get("code", 0)),
+        hint=str(error.get("hint") or ""),
+        data=error.get("data"),
+    )

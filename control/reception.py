@@ -1,0 +1,312 @@
+"""What becomes of a message: who sent it, may they, was it asked before, and what it is answered.
+
+Knows one outgoing thing, `Peer`, and no other socket; `server.py` brings the messages and the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import socket
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import zmq
+
+from pse_stream import __version__
+from pse_stream.control import commands as wire
+from pse_stream.control.audit import AuditLog
+from pse_stream.control.commands import PROTOCOL, Refusal, Request
+from pse_stream.control.desk import Desk, plain_result, refusal_of
+from pse_stream.control.keys import AllowList
+from pse_stream.control.sessions import (
+    MAX_PENDING,
+    REQUESTS_PER_S,
+    Answer,
+    AnswerKey,
+    Answers,
+    Peer,
+    Session,
+    Sessions,
+)
+from pse_stream.control.telemetry import TOPICS
+from pse_stream.streaming.settings import Applied
+
+LOCAL = "local"  # the user of the socket file: whoever may open it is the same user
+_APPLY_S = 10.0  # a change that the denoiser has not answered by then is answered for it
+_MAX_JOBS = 8  # slow questions waiting for an answer, of all clients together
+
+_log = logging.getLogger("pse_stream.control")
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A change or a slow question on its way."""
+
+    request: Request
+    peer: Peer
+    session: Session
+    deadline: float
+    key: AnswerKey | None = None  # of the answer that is kept; None for a question
+
+
+class Reception:
+    """Takes messages, answers them now or when the denoiser has.
+
+    Parameters
+    ----------
+    desk : Desk
+        Carries requests out.
+    instance : str
+        Our name, for hello.
+    audit : AuditLog
+        Told of every change and refusal.
+    allowed : AllowList or None
+        Roles of those who come over the network.
+
+    Attributes
+    ----------
+    wakened : socket
+        Readable when an answer waits for `deliver`.
+    """
+
+    def __init__(self, desk: Desk, instance: str, audit: AuditLog, allowed: AllowList | None) -> None:
+        self._desk, self._instance, self._audit, self._allowed = desk, instance, audit, allowed
+        self._boot = secrets.token_hex(8)  # a client can tell that we were restarted
+        self._sessions, self._answers = Sessions(), Answers()
+        self._pending: dict[Future[Any], _Pending] = {}
+        self._finished: deque[Future[Any]] = deque()
+        self._jobs = ThreadPoolExecutor(1, thread_name_prefix="pse-control-job")
+        self.wakened, self._alarm = socket.socketpair()
+        self.wakened.setblocking(False)
+        self._alarm.setblocking(False)
+        self.changed = False  # something took effect since the last look
+
+    # -- messages ---------------------------------------------------------------------------------------------------
+
+    def take(self, peer: Peer, user: str, message: bytes, now: float) -> None:
+        """One message, from bytes to an answer or a change under way."""
+        session = self._sessions.of(peer, user, now)
+        request: Request | None = None
+        try:
+            request = wire.decode(message)
+            self._insist_pace(session, now)
+            if isinstance(request.params, wire.Hello):
+                self._send(peer, wire.encode_result(request.id, self._hello(peer, session, request.params)))
+                return
+            if not session.greeted:
+                raise Refusal("hello_needed", "the first message of a connection must be hello")
+            self._insist_role(session, request)
+            if request.method.changes:
+                self._change(peer, session, request, message, now)
+            else:
+                self._question(peer, session, request, now)
+        except Exception as error:
+            self._refuse(peer, user, request, error)
+
+    def refuse_frames(self, peer: Peer, user: str, count: int) -> None:
+        """A message that is not one frame."""
+        self._refuse(peer, user, None, Refusal("invalid_request", f"{count} frames; expected one"))
+
+    def _hello(self, peer: Peer, session: Session, hello: wire.Hello) -> dict[str, object]:
+        if hello.proto.split(".")[0] != PROTOCOL.split(".", maxsplit=1)[0]:
+            raise Refusal(
+                "wrong_protocol",
+                f"you speak protocol {hello.proto}, this server speaks {PROTOCOL}",
+                hint="The major versions must be equal; update the older side.",
+                data={"proto": PROTOCOL, "app": __version__},
+            )
+        session.greeted = True
+        session.token = hello.token
+        return {
+            "proto": PROTOCOL,
+            "app": __version__,
+            "instance": self._instance,
+            "boot": self._boot,
+            "pid": os.getpid(),
+            "role": self._role(session.user),
+            "caps": self._desk.capabilities,
+            "topics": list(TOPICS),
+            "telemetry_port": peer.telemetry_port,
+            "revision": self._desk.denoiser.snapshot.revision,
+            "limits": {"message_bytes": wire.MESSAGE_BYTES, "requests_per_s": REQUESTS_PER_S},
+        }
+
+    # -- who may ----------------------------------------------------------------------------------------------------
+
+    def everybody_out(self) -> None:
+        """The network sockets were opened anew: all must say hello again."""
+        self._sessions.clear()
+
+    def _role(self, user: str) -> str:
+        """What a user may do now; looked up at each request, so that a change of the allow-list acts at once."""
+        if user == LOCAL:
+            return "control"
+        holder = self._allowed.get(user) if self._allowed is not None else None
+        return holder.role if holder is not None else "none"
+
+    def _name(self, user: str) -> str:
+        holder = self._allowed.get(user) if self._allowed is not None else None
+        return holder.name if holder is not None else user
+
+    def _insist_role(self, session: Session, request: Request) -> None:
+        role = self._role(session.user)
+        if role == "none" or (request.method.role == "control" and role != "control"):
+            raise Refusal(
+                "not_allowed",
+                f"{request.method.name} needs the role {request.method.role}; this key has {role}",
+                hint="On the denoiser's machine: pse-stream keys allow NAME PUBLIC-KEY --role control",
+                data={"role": role, "needed": request.method.role},
+            )
+
+    @staticmethod
+    def _insist_pace(session: Session, now: float) -> None:
+        if not session.bucket.take(now):
+            wait_ms = round(session.bucket.wait_s(now) * 1000.0) + 1
+            raise Refusal(
+                "rate_limited", f"more than {REQUESTS_PER_S:g} requests a second", data={"retry_after_ms": wait_ms}
+            )
+
+    def _insist_room(self, session: Session, slow: bool) -> None:
+        jobs = sum(1 for pending in self._pending.values() if self._desk.is_slow(pending.request)) if slow else 0
+        if session.pending >= MAX_PENDING or jobs >= _MAX_JOBS:
+            raise Refusal("busy", "too many requests are under way; wait for their answers")
+
+    # -- questions and changes --------------------------------------------------------------------------------------
+
+    def _question(self, peer: Peer, session: Session, request: Request, now: float) -> None:
+        if not self._desk.is_slow(request):
+            self._send(peer, wire.encode_result(request.id, self._desk.answer(request)))
+            return
+        self._insist_room(session, slow=True)
+        self._follow(self._jobs.submit(self._desk.answer, request), _Pending(request, peer, session, now + _APPLY_S))
+
+    def _change(self, peer: Peer, session: Session, request: Request, message: bytes, now: float) -> None:
+        key: AnswerKey = (session.user, session.token or peer.routing_id, request.id)
+        before = self._answers.get(key)
+        if before is not None:
+            self._answer_again(before, message, peer)
+            return
+        slow = self._desk.is_slow(request)
+        self._insist_room(session, slow)
+        future = self._jobs.submit(self._submit_and_wait, request) if slow else self._desk.submit(request)
+        self._answers.open(key, Answer(message, peer))
+        self._follow(future, _Pending(request, peer, session, now + _APPLY_S, key))
+
+    def _answer_again(self, before: Answer, message: bytes, peer: Peer) -> None:
+        if before.request != message:
+            raise Refusal("duplicate_id", "this id was used before for another request")
+        before.peer = peer  # the client may have reconnected since
+        if before.body is not None:
+            self._send(peer, before.body)
+
+    def _submit_and_wait(self, request: Request) -> Applied:
+        """For changes whose check takes long; runs in the job thread."""
+        try:
+            return self._desk.submit(request).result(_APPLY_S)
+        except TimeoutError:
+            raise _late() from None
+
+    def _follow(self, future: Future[Any], pending: _Pending) -> None:
+        pending.session.pending += 1
+        self._pending[future] = pending
+        future.add_done_callback(self._finish)
+
+    def _finish(self, future: Future[Any]) -> None:
+        """Called in whatever thread ends the change: two cheap calls, no lock, nothing that waits."""
+        self._finished.append(future)
+        self.wake()
+
+    def wake(self) -> None:
+        """Make `wakened` readable, from any thread."""
+        with contextlib.suppress(OSError):  # full: it will wake anyway; closed: nobody is left to wake
+            self._alarm.send(b"\0")
+
+    # -- answers ----------------------------------------------------------------------------------------------------
+
+    def deliver(self, now: float) -> None:
+        """Answer what has ended, and give up what takes too long."""
+        with contextlib.suppress(BlockingIOError):
+            self.wakened.recv(4096)
+        while self._finished:
+            future = self._finished.popleft()
+            if future in self._pending:  # else it was given up before
+                self._answer(future, self._pending.pop(future))
+        late = [future for future, pending in self._pending.items() if now > pending.deadline]
+        for future in late:
+            future.cancel()
+            self._answer(future, self._pending.pop(future))
+
+    def _answer(self, future: Future[Any], pending: _Pending) -> None:
+        pending.session.pending -= 1
+        request, user = pending.request, self._name(pending.session.user)
+        error = future.exception() if future.done() and not future.cancelled() else _late()
+        if error is not None:
+            refusal = self._refusal(request, error)
+            body = wire.encode_refusal(refusal)
+            self._audit.refused(user, request.method.name, refusal.name, refusal.text)
+        else:
+            result = future.result()
+            outcome = plain_result(result) if isinstance(result, Applied) else result
+            body = wire.encode_result(request.id, outcome)
+            if request.method.changes:
+                self.changed = True
+                self._audit.accepted(user, request.method.name, msgspec.to_builtins(request.params), outcome)
+        peer = pending.peer
+        kept = self._answers.get(pending.key) if pending.key is not None else None
+        if kept is not None:
+            kept.body, peer = body, kept.peer
+        self._send(peer, body)
+
+    def _refuse(self, peer: Peer, user: str, request: Request | None, error: Exception) -> None:
+        refusal = self._refusal(request, error)
+        method = request.method.name if request is not None else ""
+        self._audit.refused(self._name(user), method, refusal.name, refusal.text)
+        self._send(peer, wire.encode_refusal(refusal))
+
+    def _refusal(self, request: Request | None, error: BaseException) -> Refusal:
+        refusal = refusal_of(error)
+        if refusal.name == "revision_conflict":
+            refusal.data["revision"] = self._desk.denoiser.snapshot.revision
+        if request is not None:
+            refusal.request_id = request.id
+        if refusal.name == "internal_error":
+            _log.error("control: %s failed", request.method.name if request else "decoding", exc_info=error)
+        return refusal
+
+    @staticmethod
+    def _send(peer: Peer, body: bytes) -> None:
+        """A client that is gone, or does not read, loses its answer."""
+        if peer.router.closed:
+            return
+        try:
+            peer.router.send_multipart(peer.frames(body), zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            _log.debug("control: an answer could not be sent: %s", error)
+
+    def close(self) -> None:
+        """Answer everybody who still waits."""
+        for future, pending in list(self._pending.items()):
+            if future.done():
+                self._answer(future, pending)
+                continue
+            future.cancel()
+            refusal = Refusal("stopping", "the denoiser is shutting down", request_id=pending.request.id)
+            self._send(pending.peer, wire.encode_refusal(refusal))
+        self._pending.clear()
+        self._jobs.shutdown(wait=False, cancel_futures=True)
+        self._alarm.close()
+        self.wakened.close()
+
+
+def _late() -> Refusal:
+    return Refusal(
+        "not_applied",
+        f"the denoiser has not answered within {_APPLY_S:g} s; the change may still take effect",
+        hint="Look at the status.",
+    )
