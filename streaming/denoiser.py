@@ -121,7 +121,7 @@ class Denoiser:
             pipeline,
             now=device.now,
             settle_hops=device.settle_hops,
-            target_s=device.slack_s,
+            slack_s=device.slack_s,
             wake=self._worker.wake,
         )
         self._links = Links(device, self._runner)

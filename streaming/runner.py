@@ -17,10 +17,13 @@ from statistics import median
 import numpy as np
 
 from pse_stream.dsp.levels import LevelMeter, Levels
+from pse_stream.dsp.resample import VariableRate
 from pse_stream.dsp.spec import HOPS_PER_SECOND, Float32s
 from pse_stream.engines.bypass import BypassEngine
 from pse_stream.streaming.backlog import Backlog, Drop
 from pse_stream.streaming.channels import ChannelPick, Channels
+from pse_stream.streaming.cushion import Cushion
+from pse_stream.streaming.drift import Drift
 from pse_stream.streaming.inlet import Inlet
 from pse_stream.streaming.load import LoadMeter
 from pse_stream.streaming.outlet import Outlet
@@ -30,6 +33,7 @@ from pse_stream.streaming.snapshot import Counters, EngineStatus, Load, Meter
 REPORT_HOPS = 5  # 25 reports a second
 SPLICE_S = 0.004  # cross-fade over what was dropped
 HOP_S = 1.0 / HOPS_PER_SECOND
+STALE_S = 5 * HOP_S  # a side that has not called for this long tells nothing about its clock
 AUDIBLE_DB = -90.0  # dBFS RMS; of less than this nothing can be removed that anybody would miss
 REMOVED_SHARE = 0.15  # per report: a figure that can be read, not a flicker
 
@@ -68,8 +72,8 @@ class Runner:
         The device's clock.
     settle_hops : int
         Callbacks to watch at the start before sound is let through, so that their phase is known.
-    target_s : float
-        How much sound should wait between the callbacks.
+    slack_s : float
+        How late a hop may come (`Cushion`).
     wake : callable
         Called whenever there may be work; must not wait.
     """
@@ -80,18 +84,21 @@ class Runner:
         *,
         now: Callable[[], float],
         settle_hops: int,
-        target_s: float,
+        slack_s: float,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.pipeline, self.hop = pipeline, pipeline.hop
         self.rate = pipeline.spec.sample_rate
         self.wake = wake
         self.report = Report()
-        self._now, self._settle, self._target_s = now, settle_hops, target_s
+        self._now, self._settle = now, settle_hops
         self._changes: deque[Change] = deque()
         self.inlet = Inlet(self.rate, 1, now, wake)
         self.outlet = Outlet(self.rate, self.hop, 1, now)
-        self._backlog = Backlog(HOP_S, target_s)
+        self._cushion = Cushion(HOP_S, slack_s)
+        self._backlog = Backlog(HOP_S, self._cushion.rotating_level)
+        self._drift = Drift(HOP_S, self._cushion.rotating_level)
+        self._stretch = VariableRate()
         self._load = LoadMeter()
         self._pick = ChannelPick(self.hop)
         self._meter_in, self._meter_out = LevelMeter(pipeline.spec), LevelMeter(pipeline.spec)
@@ -102,15 +109,17 @@ class Runner:
         self._silence = np.zeros(self.hop, np.float32)  # (hop,) zeros
         rise = np.arange(1, int(SPLICE_S * self.rate) + 1, dtype=np.float32)
         self._rise = rise / np.float32(len(rise) + 1)  # (splice,)
-        self._phases: deque[float] = deque(maxlen=max(1, settle_hops))
+        self._flows: deque[float] = deque(maxlen=max(1, settle_hops))  # see _align
         self._aligned = self._splicing = False
         self._watched = (0, 0)  # callbacks at the last restart
         self._to_drop = 0
         self._hops = self._dropped = self._late = self._zeros = 0
         self._lost_overruns = 0
-        self._level_s = target_s
+        self._level_s = 0.0
+        self._phase_s = 0.0  # from a record to the next ask, modulo a hop
         self._engine_error = ""
         self._removed_db = 0.0
+        self._underruns_seen = 0
 
     # --- from other threads -------------------------------------------------------------------------------------
 
@@ -207,10 +216,8 @@ class Runner:
         if not self._aligned:
             self._align(block)
             return
-        level = self._level() + HOP_S
-        self._level_s += 0.02 * (level - self._level_s)
         if self._to_drop == 0:
-            self._begin_drop(self._backlog.look(level, self._now()), block)
+            self._begin_drop(self._backlog.look(self._held_back() + HOP_S, self._now()), block)
         if self._to_drop > 0:
             self._to_drop -= 1
             self._splicing = True
@@ -220,7 +227,7 @@ class Runner:
             n = len(self._rise)
             block[:n] *= self._rise
             block[:n] += self._held[:n] * self._rise[::-1]
-        self.outlet.ring.write(block)
+        self.outlet.ring.write(self._stretch.process(block, self._clock_ratio()))
 
     def _begin_drop(self, drop: Drop, block: Float32s) -> None:
         if drop.hops == 0:
@@ -228,42 +235,72 @@ class Runner:
         if not self._splicing:
             self._held[:] = block
         self._dropped += drop.hops
+        self._drift.freeze()
         self._to_drop = drop.hops
         ring = self.inlet.ring
         self._to_drop -= ring.skip(min(drop.hops - 1, ring.available // self.hop) * self.hop) // self.hop
         if drop.reset:
             self.pipeline.reset()
 
-    def _level(self) -> float:
-        """Seconds of sound between the callbacks; each side is taken to flow for at most a hop past its last call."""
-        now = self._now()
+    def _waiting(self) -> tuple[int, float, float]:
+        """Samples between the callbacks, and when each side called last; each side's pair is of one moment."""
         written, came = self.inlet.mark
         _, read, went = self.outlet.mark
-        waiting = (written - self.inlet.ring.read_count) + (self.outlet.ring.written - read)
+        return (written - self.inlet.ring.read_count) + (self.outlet.ring.written - read), came, went
+
+    def _held_back(self) -> float:
+        """Seconds of sound between the callbacks; a side that does not call is taken to flow for a hop at most."""
+        waiting, came, went = self._waiting()
+        now = self._now()
         return waiting / self.rate + min(now - came, HOP_S) - min(now - went, HOP_S)
+
+    def _clock_ratio(self) -> float:
+        """Output samples per input sample, from the time stamps of both sides."""
+        waiting, came, went = self._waiting()
+        now = self._now()
+        level = waiting / self.rate + HOP_S + went - came
+        self._level_s += 0.02 * (level - self._level_s)
+        holes = self.outlet.underruns - self._underruns_seen
+        self._underruns_seen += holes
+        rotating = self._drift.needed
+        if now - min(came, went) > STALE_S or holes:
+            self._drift.freeze()
+        ratio = self._drift.look(level)
+        if self._cushion.look(holes, now) or rotating != self._drift.needed:
+            self._aim()
+        return ratio
+
+    def _aim(self) -> None:
+        """Tell everybody what level is wanted."""
+        level = self._cushion.rotating_level if self._drift.needed else self._cushion.level(self._phase_s)
+        self._backlog.target_s = self._drift.target_s = level
 
     def _restart(self) -> None:
         self._aligned, self.outlet.expecting = False, False
         self._to_drop, self._splicing = 0, False
         self._watched = (self.inlet.blocks, self.outlet.blocks)
-        self._phases.clear()
+        self._flows.clear()
+        self._drift.freeze()
         self._backlog.restart(self._now())
 
     def _align(self, block: Float32s) -> None:
         """Let sound through once the phase of the callbacks is known, with as much silence before it as is wanted.
 
-        With W samples recorded and R asked for, (W - R) / rate + (time of the last ask - time of the last record) is
-        the same at every look but for jitter; its median says how much must wait now for `target_s` of slack.
+        With W samples recorded and R asked for, the flow (W - R) / rate + (time of the last ask - time of the last
+        record) is the same at every look but for jitter; from its median follows how much must wait now.
         """
         recorded, came = self.inlet.mark
         asked, read, went = self.outlet.mark
         if self.outlet.blocks == self._watched[1] and self._settle == 0:
             went = came - HOP_S  # a device that asks right after it recorded: as if it had asked one hop ago
-        self._phases.append((recorded - asked) / self.rate + went - came)
+        self._flows.append((recorded - asked) / self.rate + went - came)
         seen = min(self.inlet.blocks - self._watched[0], self.outlet.blocks - self._watched[1])
-        if seen < self._settle or len(self._phases) < self._phases.maxlen:  # type: ignore[operator]
+        if seen < self._settle or len(self._flows) < max(1, self._settle):
             return
-        wanted = recorded - asked + round((self._target_s - median(self._phases)) * self.rate)
+        flow = median(self._flows)
+        self._phase_s = flow % HOP_S  # whole hops recorded and asked for do not count
+        self._aim()
+        wanted = recorded - asked + round((self._backlog.target_s - flow) * self.rate)
         waiting = (recorded - self.inlet.ring.read_count) + (self.outlet.ring.written - read)
         pad = wanted - waiting - self.hop
         if pad < -self.hop:
@@ -272,7 +309,7 @@ class Runner:
             self.outlet.ring.write(self._silence[: min(pad - at, self.hop)])
         self.outlet.ring.write(block[max(0, -pad) :])
         self._aligned = self.outlet.expecting = True
-        self._level_s = self._target_s
+        self._level_s = self._backlog.target_s
         self._backlog.restart(self._now())
 
     def _publish(self) -> None:
@@ -307,6 +344,7 @@ class Runner:
             removed_db=self._removed_db,
             lookahead_ms=pipeline.lookahead_hops * HOP_S * 1000.0,
             buffer_ms=self._level_s * 1000.0,
+            drift_ppm=self._drift.ppm,
             zero_s=self._zeros * HOP_S,
             flowing=self._aligned,
             engine_error=self._engine_error,

@@ -112,7 +112,7 @@ class Device(Protocol):
     name: str
     sample_rate: int  # Hz, of both streams
     settle_hops: int  # callbacks to watch before their phase is trusted; 0 where time is exact
-    slack_s: float  # how much sound should wait between the callbacks: what a late wake-up may take
+    slack_s: float  # how late a hop may come before there is a hole
     virtual_mic: str  # what to choose in other programs; "" without one
 
     def now(self) -> float:

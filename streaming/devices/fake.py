@@ -94,7 +94,7 @@ class FakeDevice:
 
     virtual_mic = "Fake Microphone"
     settle_hops = 8
-    slack_s = 0.008
+    slack_s = 0.003
 
     def __init__(
         self,

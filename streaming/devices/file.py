@@ -27,6 +27,7 @@ from pse_stream.streaming.devices.base import (
 )
 from pse_stream.streaming.soundfiles import SoundReader, SoundWriter
 
+SLACK_S = 0.040  # nobody talks with a file: rather late than with a hole
 READ_SAMPLES = 9_600  # per channel and look at the file
 TAIL_S = 0.1  # silence after the end, so that the last word leaves the pipeline too
 TICK_S = 0.1  # the watchdog's period in simulated time
@@ -83,7 +84,6 @@ class FileDevice:
     """
 
     settle_hops = 0
-    slack_s = 0.040  # nobody talks with a file: rather late than with a hole
     virtual_mic = ""
 
     def __init__(
@@ -101,6 +101,7 @@ class FileDevice:
         self.name = f"file {source.name}"
         self.sample_rate = rate if rate in GRID_RATES else FALLBACK_RATE
         self.source, self.target, self.realtime, self.loop = source, target, realtime, loop
+        self.slack_s = SLACK_S if realtime else 0.0
         self.error: PseError | None = None  # what ended the playing, if not the end of the file
         self.played_s = 0.0
         self._writer: SoundWriter | None = None

@@ -1,0 +1,82 @@
+"""Two clocks: from how much sound waits between two devices to how much faster one must be read.
+
+A microphone and a virtual microphone run on two crystals; 100 ppm are a hop every 80 s, so without a correction the
+buffer runs dry or full. A delay-locked loop of second order follows the level (Adriaensen 2005, "Using a DLL to filter
+time"; zita-ajbridge is the reference design): ratio = 1 + Kp e + Ki integral of e dt, e = low-pass(level - target),
+Kp = 2 zeta omega, Ki = omega^2, e in seconds.
+
+The level must come from the time stamps of the callbacks; whole blocks are coarser than what is looked for.
+Pure: levels in, a ratio out. The interpolator is `dsp.resample.VariableRate`.
+"""
+
+from __future__ import annotations
+
+import math
+
+ZETA = 0.8
+BAND_HZ, BAND_LOW_PASS = 0.02, 0.02  # settled: 6 ppm of ripple at 1 ms of jitter; low-pass per hop
+FAST_HZ, FAST_LOW_PASS, FAST_S = 0.05, 0.05, 20.0  # until it has settled
+MAX_RATIO = 0.005  # a level that is wrong by much comes back at 0.5 %: not quite a tenth of a semitone
+MAX_CLOCK = 0.001  # no crystal is further off than 1000 ppm; the integral stops there
+#: The interpolator stays out, and the sound bit for bit the same, until the level has wandered this far on a slow
+#: average: 2 ppm take twelve minutes to get there, two devices on one clock never do.
+NEEDED_S, NEEDED_LOW_PASS = 0.0015, 0.004
+FROZEN_HOPS = 25  # after a stall or a drop: time stamps mean nothing for a while
+
+
+class Drift:
+    """Follow one pair of clocks.
+
+    Parameters
+    ----------
+    hop_s : float
+        Seconds between looks.
+    target_s : float
+        How much sound should wait.
+    """
+
+    def __init__(self, hop_s: float, target_s: float) -> None:
+        self.hop_s, self.target_s = hop_s, target_s
+        self.needed = False  # once True it stays: switching the interpolator would be heard
+        self._error = 0.0  # low-passed level - target, seconds
+        self._slow = 0.0  # the same, slower, to decide whether a correction is needed
+        self._clock = 0.0  # the integral: how much faster the input's clock is
+        self._ratio = 0.0  # clock and level correction
+        self._frozen = 0  # looks to ignore
+        self._age_s = 0.0  # since the correction began
+
+    @property
+    def ppm(self) -> float:
+        """How much faster the input's clock runs than the output's, as far as is known."""
+        return self._clock * 1e6
+
+    def look(self, level_s: float) -> float:
+        """Output samples per input sample, given the level; call once per hop.
+
+        Exactly 1 until a correction is needed.
+        """
+        if self._frozen:
+            self._frozen -= 1
+            return 1.0 / (1.0 + self._clock)
+        wrong = level_s - self.target_s
+        if not self.needed:
+            self._slow += NEEDED_LOW_PASS * (wrong - self._slow)
+            self.needed = abs(self._slow) > NEEDED_S
+            self._error = self._slow
+            return 1.0
+        fast = self._age_s < FAST_S
+        self._age_s += self.hop_s
+        self._error += (FAST_LOW_PASS if fast else BAND_LOW_PASS) * (wrong - self._error)
+        omega = 2.0 * math.pi * (FAST_HZ if fast else BAND_HZ)
+        self._clock = _clip(self._clock + omega * omega * self._error * self.hop_s, MAX_CLOCK)
+        self._ratio = _clip(2.0 * ZETA * omega * self._error + self._clock, MAX_RATIO)
+        return 1.0 / (1.0 + self._ratio)
+
+    def freeze(self) -> None:
+        """The level jumped (a stall, a drop, a pause): keep what is known of the clocks, forget the level."""
+        self._frozen = FROZEN_HOPS
+        self._error = self._slow = 0.0
+
+
+def _clip(value: float, limit: float) -> float:
+    return min(max(value, -limit), limit)
