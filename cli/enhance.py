@@ -35,6 +35,7 @@ class Job:
     source: Path
     target: Path
     reference: Path | None
+    makes_folder: bool = False  # OUT was meant as a folder: make it
 
 
 @click.command(name="enhance")
@@ -42,7 +43,7 @@ class Job:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, allow_dash=True),
+    type=click.Path(allow_dash=True),  # a word: as a Path it would lose the slash that marks a folder
     metavar="OUT",
     help="A file for one input, a folder for several; - is stdout. Without it: NAME.clean.EXT beside the input.",
 )
@@ -70,7 +71,7 @@ def command(
     *,
     console: Console,
     inputs: tuple[Path, ...],
-    output: Path | None,
+    output: str | None,
     reference: Path | None,
     report: Path | None,
     allow_truncated: bool,
@@ -101,10 +102,10 @@ def command(
     wanted = resolve(settings, config=config).settings
     engine = open_engine(wanted.engine)
     work = Work(console, engine, wanted, report=report, allow_truncated=allow_truncated)
-    return work.all(jobs, output)
+    return work.all(jobs)
 
 
-def plan(inputs: list[Path], output: Path | None, reference: Path | None) -> list[Job]:
+def plan(inputs: list[Path], output: str | None, reference: Path | None) -> list[Job]:
     """What becomes what, checked before anything is written.
 
     Raises
@@ -117,16 +118,23 @@ def plan(inputs: list[Path], output: Path | None, reference: Path | None) -> lis
     several = len(inputs) > 1
     if PIPE in inputs and (several or output is None):
         raise UsageError("- (stdin) must be the only input and needs an output.", hint="Try: -o out.wav, or -o -")
-    into_folder = output is not None and output != PIPE and (several or output.is_dir() or str(output).endswith("/"))
-    if several and output is not None and (output == PIPE or output.is_file()):
+    into_folder = output not in (None, "-") and (several or Path(output).is_dir() or output.endswith("/"))
+    if several and output is not None and (output == "-" or Path(output).is_file()):
         raise UsageError(f'{len(inputs)} inputs need a folder; "{output}" is a file.', hint="Try: -o FOLDER/")
     jobs = []
     for source in inputs:
         if output is None:
             target = source.with_name(NEW_STEM.format(stem=source.stem, suffix=source.suffix))
         else:
-            target = output / source.name if into_folder else output
-        jobs.append(Job(source=source, target=target, reference=_reference(source, reference, several)))
+            target = Path(output) / source.name if into_folder else Path(output)
+        jobs.append(
+            Job(
+                source=source,
+                target=target,
+                reference=_reference(source, reference, several),
+                makes_folder=output is not None and into_folder,
+            )
+        )
     names = [job.target for job in jobs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -154,11 +162,10 @@ class Work:
         self.console, self.engine, self.settings = console, engine, settings
         self.report, self.allow_truncated = report, allow_truncated
 
-    def all(self, jobs: list[Job], output: Path | None) -> int:
+    def all(self, jobs: list[Job]) -> int:
         """Every job; one that fails does not stop the others. The exit code."""
-        for folder in {job.target.parent for job in jobs if job.target != PIPE}:
-            if output is not None and not folder.exists() and (len(jobs) > 1 or str(output).endswith("/")):
-                _make(folder)
+        for folder in {job.target.parent for job in jobs if job.makes_folder}:
+            _make(folder)
         self.console.detail(f"engine {self.engine.info.id} ({self.engine.info.title})")
         results, failed = [], []
         for number, job in enumerate(jobs, start=1):

@@ -25,7 +25,7 @@ from pse_stream.errors import PseError
 PROGRAM = "pse-stream"
 DEFAULT_COMMAND = "run"
 #: name: the file in this folder that holds a function of that name, called `command`.
-COMMANDS = ("enhance", "engines", "config", "completion")
+COMMANDS = ("run", "enhance", "engines", "config", "completion")
 OWN_FLAGS = frozenset({"-h", "--help", "-V", "--version"})
 
 EXIT_UNEXPECTED = 1
@@ -135,7 +135,7 @@ def run_command_line(arguments: list[str]) -> int:
         return EXIT_TERMINATED
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # click turns the one into the other
         # Nobody reads our results any more (`| head`): leave quietly, and keep Python from flushing at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

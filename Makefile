@@ -1,0 +1,41 @@
+# make run    clean the microphone; without one, play a recording through the live path and write ./out
+# make test   everything that is checked
+# make check  style and types
+# make bench  the figures of docs/latency.md, as ratios and CPU time
+# make soak   two hours of sound in simulated time: does memory grow, does delay stay?
+# make clean  remove what this file made
+# The first call installs what is missing (scripts/setup.sh); later ones start at once.
+
+VENV   := .venv
+PYTHON := $(VENV)/bin/python
+
+.PHONY: run test check bench soak setup clean
+
+run: setup
+	@$(VENV)/bin/pse-stream run --demo --save out
+
+test: setup
+	@$(PYTHON) -m pytest
+
+check: setup build/types/pse_stream
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@MYPYPATH=build/types $(VENV)/bin/mypy -p pse_stream.dsp -p pse_stream.engines -p pse_stream.profiles \
+	    -p pse_stream.streaming -p pse_stream.control -p pse_stream.cli -m pse_stream.main
+
+bench: setup
+	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(PYTHON) $$script; done
+
+soak: setup
+	@$(PYTHON) benchmarks/soak.py
+
+setup:
+	@scripts/setup.sh
+
+# Folders install as pse_stream.<folder>; a type checker needs to see them that way too.
+build/types/pse_stream:
+	@mkdir -p build/types
+	@ln -sfn ../.. $@
+
+clean:
+	rm -rf $(VENV) build out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
