@@ -212,6 +212,7 @@ class AllowList:
         self._path = path
         self._stamp: tuple[int, int, int] | None = None
         self._by_public: dict[str, Allowed] = {}
+        self._keys: frozenset[str] = frozenset()
         self.problem = ""  # why nobody is let in
 
     def get(self, public: str) -> Allowed | None:
@@ -219,15 +220,15 @@ class AllowList:
         self.refresh()
         return self._by_public.get(public)
 
-    def refresh(self) -> bool:
-        """Read the file if it changed; True if it did."""
+    def refresh(self) -> None:
+        """Read the file if it changed."""
         try:
             found = self._path.stat()
             stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
         except OSError:
             stamp = (0, 0, 0)
         if stamp == self._stamp:
-            return False
+            return
         self._stamp = stamp
         try:
             self._by_public = {entry.public: entry for entry in read_allowed(self._path)}
@@ -235,12 +236,12 @@ class AllowList:
         except ControlError as error:
             self._by_public = {}
             self.problem = str(error)
-        return True
+        self._keys = frozenset(self._by_public)
 
     def keys(self) -> frozenset[str]:
         """Public keys that are let in."""
         self.refresh()
-        return frozenset(self._by_public)
+        return self._keys
 
 
 def read_allowed(path: Path) -> list[Allowed]:

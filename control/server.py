@@ -193,7 +193,7 @@ class ControlServer:
 
     def _watch_allowed(self) -> None:
         """If somebody was revoked, cut the network connections: the others come back by themselves."""
-        if self._allowed is None or not self._allowed.refresh():
+        if self._allowed is None or self._allowed.keys() is self._holders:
             return
         before, self._holders = self._holders, self._allowed.keys()
         self._audit.note(self._allowed.problem or f"allow-list read: {len(self._holders)} keys")

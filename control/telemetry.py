@@ -48,7 +48,7 @@ _PERIOD_S = {
 _HEARTBEAT_S = 1.0  # state is sent this often even if nothing changed
 _REPEAT_S = 0.05  # late subscribers are served together: many at once cost one message
 _QUEUE = 64  # messages kept for a slow reader, then dropped; 2.5 s of meters
-_SUBSCRIPTION_BYTES = 256
+_SUBSCRIPTION_BYTES = 1024  # of one; a CURVE handshake needs about 300
 _EVENTS_KEPT, _LOG_KEPT = 20, 50
 
 Socket = zmq.Socket[bytes]
@@ -162,7 +162,8 @@ class Telemetry:
 
     def _look(self, name: str, topic: _Topic, snapshot: Snapshot, now: float) -> bool:
         """Send the topic if there is something new to say; True if there was."""
-        topic.due = now + _PERIOD_S[name]
+        period = _PERIOD_S[name]
+        topic.due = topic.due + period if 0.0 <= now - topic.due < period else now + period
         data = self._content[name](snapshot)
         if data is None:
             topic.wanted = False

@@ -67,7 +67,9 @@ class FakeDenoiser:
         changed = {name: (getattr(now, name), new) for name, new in changes.items() if getattr(now, name) != new}
         self.applied.append(command)
         settings = replace(now, **changes)
-        engine = replace(snapshot.engine, id=settings.engine, level=2 if settings.level is None else settings.level)
+        level = 2 if settings.level is None else settings.level
+        pinned = settings.level_pinned
+        engine = replace(snapshot.engine, id=settings.engine, level=level, level_pinned=pinned)
         revision = snapshot.revision + bool(changed)
         origins = {**snapshot.origins, **dict.fromkeys(changed, origin)}
         state: Any = "stopped" if isinstance(command, local.Shutdown) else snapshot.state
