@@ -1,0 +1,144 @@
+"""training/models: the two spellings agree, nothing looks ahead, level does not matter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pse_stream.training.models import build
+from pse_stream.training.models.level import level_step, running_level
+from pse_stream.training.models.recurrence import scan
+
+SMALL = [
+    {"family": "gru", "width": 16},
+    {"family": "hybrid", "width": 24, "blocks": 2, "inner": 32, "local": 8, "memory": 4, "message": 4, "decoder": 8},
+    {
+        "family": "hybrid",
+        "width": 24,
+        "blocks": 1,
+        "inner": 32,
+        "local": 8,
+        "memory": 0,
+        "message": 4,
+        "decoder": 8,
+        "taps": 1,
+    },
+]
+
+
+@pytest.fixture(params=SMALL, ids=lambda options: f"{options['family']}-{options.get('memory', '')}")
+def net(request):
+    torch.manual_seed(0)
+    return build(**request.param).eval()
+
+
+def frames(n: int, batch: int = 1) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(batch, n, 257, 2, generator=generator) * torch.linspace(0.1, 2.0, n)[None, :, None, None]
+
+
+@torch.no_grad()
+def test_frame_by_frame_equals_whole_sequence(net):
+    spec, states, out = frames(30), net.zero_states(1), []
+    for t in range(spec.shape[1]):
+        frame, *states = net.step(spec[:, t], *states)
+        out.append(frame)
+    whole, last = net(spec, net.zero_states(1))
+    assert torch.allclose(torch.stack(out, 1), whole, atol=1e-4)
+    for a, b in zip(states, last, strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+
+
+@torch.no_grad()
+def test_two_halves_with_carried_state_equal_the_whole(net):
+    spec = frames(24, batch=2)
+    whole, _ = net(spec, net.zero_states(2))
+    first, states = net(spec[:, :11], net.zero_states(2))
+    second, _ = net(spec[:, 11:], states)
+    assert torch.allclose(torch.cat([first, second], 1), whole, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_future_changes_nothing(net):
+    spec = frames(20)
+    changed = spec.clone()
+    changed[:, 12:] *= -3.0
+    before, after = (net(x, net.zero_states(1))[0][:, :12] for x in (spec, changed))
+    assert torch.equal(before, after)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("gain_db", [-30.0, 20.0])
+def test_level_changes_the_level_only(net, gain_db):
+    spec, gain = frames(20), 10 ** (gain_db / 20)
+    out, _ = net(spec, net.zero_states(1))
+    scaled, _ = net(spec * gain, net.zero_states(1))
+    assert (scaled / gain - out).abs().max() < 1e-3 * out.abs().max()
+
+
+@torch.no_grad()
+def test_silence_stays_finite(net):
+    out, states = net(torch.zeros(1, 50, 257, 2), net.zero_states(1))
+    assert not out.any()
+    assert all(torch.isfinite(s).all() for s in states)
+
+
+def test_every_parameter_gets_a_gradient(net):
+    out, _ = net(frames(10), net.zero_states(1))
+    out.square().sum().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+
+
+def test_statistics_standardise_the_features():
+    for options in SMALL:
+        net = build(**options)
+        spec = frames(200)
+        level, _ = running_level(spec, torch.zeros(1, 2))
+        features = net.features(spec, level).flatten(0, 1)
+        net.set_statistics(features)
+        z = (features - net.mean) / net.spread
+        assert abs(float(z.mean())) < 0.1 and 0.7 < float(z.std()) < 1.3
+
+
+def test_unknown_family_is_refused():
+    with pytest.raises(ValueError, match="gru"):
+        build(family="nothing")
+
+
+def test_published_multiply_adds_of_the_two_layer_gru_of_256():
+    assert build(family="gru", width=256).macs_per_frame() * 125 / 1e6 == pytest.approx(107, abs=1)
+
+
+def slow_scan(a, v, start):
+    h, out = start, []
+    for t in range(a.shape[1]):
+        h = a[:, t] * h + (1 - a[:, t]) * v[:, t]
+        out.append(h)
+    return torch.stack(out, 1)
+
+
+def test_scan_equals_the_obvious_loop_forward_and_backward():
+    torch.manual_seed(3)
+    inputs = [torch.rand(2, 9, 5), torch.randn(2, 9, 5), torch.randn(2, 5)]
+    weights = torch.randn(2, 9, 5)
+    gradients = []
+    for function in (scan, slow_scan):
+        leaves = [x.clone().requires_grad_() for x in inputs]
+        (function(*leaves) * weights).sum().backward()
+        gradients.append([function(*leaves).detach()] + [x.grad for x in leaves])
+    for a, b in zip(*gradients, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_running_level_equals_its_formula_and_its_step():
+    spec = frames(300)
+    level, state = running_level(spec, torch.zeros(1, 2))
+    p, steps, single = 0.0, [], torch.zeros(1, 2)
+    for t in range(300):
+        a = min(np.exp(-1 / 125), t / (t + 1))
+        p = a * p + (1 - a) * float(spec[0, t].square().sum(-1).mean())
+        steps.append(p)
+        _, single = level_step(spec[:, t], single)
+    assert np.allclose(level[0].numpy(), steps, rtol=1e-4)
+    assert torch.allclose(single, state, rtol=1e-4)

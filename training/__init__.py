@@ -1,0 +1,6 @@
+"""The offline workshop: data, simulation, losses, models, training loop, export and evaluation.
+
+A sample meets the modules in this order: `corpus` (recordings on disk) -> `simulate` (what a live microphone
+would have heard) -> `frames` (the house spectral grid) -> `models` -> `losses` -> `loop` -> `export` -> `evaluate`.
+torch lives on this floor and nowhere else, and nothing below imports it.
+"""

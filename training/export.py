@@ -1,0 +1,172 @@
+"""Turn a trained run into a model package: ONNX graph, golden frames, card, measured quality.
+
+The graph is one `step` of the network with everything that training did to the input inside. Export fails when torch
+over whole sequences and ONNX Runtime frame by frame differ by more than 1e-4 of the loudest output on ten seconds.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pse_stream.dsp.spec import ENGINE_BINS
+from pse_stream.training.frames import spectra
+from pse_stream.training.loop import load_checkpoint
+from pse_stream.training.models import SpectralNet, build
+
+TOLERANCE = 1e-4
+_OPSET = 18
+_GOLDEN_FRAMES = 150
+
+
+class ExportError(ValueError):
+    """A network that must not be shipped; the text says what differs and by how much."""
+
+
+def load_run(run: Path) -> tuple[SpectralNet, dict[str, Any]]:
+    """The averaged weights of a run as a network, and its checkpoint."""
+    saved = load_checkpoint(run / "checkpoint.pt")
+    model = build(**saved["recipe"]["model"])
+    model.load_state_dict(saved["average"])
+    return model.eval(), saved
+
+
+class _Step(torch.nn.Module):
+    def __init__(self, model: SpectralNet) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, spec: torch.Tensor, *states: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.model.step(spec, *states)
+
+
+def to_onnx(model: SpectralNet) -> bytes:
+    """The network's `step` as ONNX: spec, state_0, ... -> spec_out, state_0_out, ..."""
+    states = model.zero_states(1)
+    names = [f"state_{k}" for k in range(len(states))]
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracing exporter announces its age
+        torch.onnx.export(
+            _Step(model), (torch.zeros(1, ENGINE_BINS, 2), *states), buffer, dynamo=False, opset_version=_OPSET,
+            input_names=["spec", *names], output_names=["spec_out", *(f"{n}_out" for n in names)],
+        )  # fmt: skip
+    return buffer.getvalue()
+
+
+def play(graph: bytes, frames: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """`frames` (n, 257) through the graph one by one, from a fresh state."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    feed = {i.name: np.zeros(i.shape, np.float32) for i in session.get_inputs()}
+    names, out = [o.name for o in session.get_outputs()], np.empty_like(frames)
+    for t, frame in enumerate(frames):
+        feed["spec"] = frame.view(np.float32).reshape(1, ENGINE_BINS, 2)
+        results = session.run(names, feed)
+        out[t] = results[0].view(np.complex64).reshape(ENGINE_BINS)
+        feed |= dict(zip([n.removesuffix("_out") for n in names[1:]], results[1:], strict=True))
+    return out
+
+
+def probe(seconds: float, seed: int = 5) -> NDArray[np.complex64]:
+    """Frames of a test signal that wakes every part of a network: noise in bursts, glides, a level step, silence."""
+    rng, n = np.random.default_rng(seed), int(seconds * 125) * 128
+    time = np.arange(n) / 16000
+    voice = np.sin(2 * np.pi * (150 * time + 40 * np.sin(2 * np.pi * 0.7 * time))) * (
+        np.sin(2 * np.pi * 1.3 * time) > 0
+    )
+    audio = 0.1 * voice + 0.02 * rng.standard_normal(n) * (1 + np.sin(2 * np.pi * 0.3 * time))
+    audio[n // 2 :] *= 0.1
+    audio[int(0.8 * n) : int(0.85 * n)] = 0.0
+    return spectra(audio[None].astype(np.float32))[0].astype(np.complex64)
+
+
+@torch.no_grad()
+def whole(model: SpectralNet, frames: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """`frames` (n, 257) through the training form of the network at once."""
+    spec = torch.view_as_real(torch.from_numpy(frames[None].copy()))
+    out, _ = model(spec, model.zero_states(1))
+    return torch.view_as_complex(out[0].contiguous()).numpy()
+
+
+def check(model: SpectralNet, graph: bytes) -> float:
+    """Largest difference between torch and ONNX relative to the loudest output; `ExportError` above `TOLERANCE`."""
+    frames = probe(10.0)
+    expected, found = whole(model, frames), play(graph, frames)
+    error = float(np.abs(found - expected).max() / np.abs(expected).max())
+    if not error <= TOLERANCE:
+        raise ExportError(f"ONNX and torch differ by {error:.1e} of the loudest output; at most {TOLERANCE} is allowed")
+    return error
+
+
+def export(
+    run: Path,
+    folder: Path,
+    *,
+    identity: str,
+    title: str,
+    version: str,
+    card: str,
+    quality: dict[str, float],
+    licence_data: tuple[str, ...],
+    licence_weights: str = "CC-BY-4.0",
+) -> dict[str, float]:
+    """Write the package of `run` to `folder`; returns figures about the graph (difference, nodes, bytes)."""
+    import onnx
+
+    from pse_stream.engines.package import Description, PackageLevel, State, Tensor
+    from pse_stream.engines.package_writer import write_package
+
+    if (folder / "checkpoint.pt").exists():
+        raise ExportError(f"{folder} is a run folder; a package would replace it: choose another place")
+    model, saved = load_run(run)
+    graph = to_onnx(model)
+    error = check(model, graph)
+    shapes = [(1, *shape) for shape in model.state_shapes]
+    level = PackageLevel(
+        name="full", file="model.onnx", macs_per_second=float(model.macs_per_frame() * 125),
+        parameters=sum(p.numel() for p in model.parameters()),
+        input=Tensor("spec", (1, ENGINE_BINS, 2)), output="spec_out",
+        states=tuple(State(input=f"state_{k}", output=f"state_{k}_out", shape=s) for k, s in enumerate(shapes)),
+    )  # fmt: skip
+    frames = probe(_GOLDEN_FRAMES / 125)
+    description = Description(
+        schema=1, id=identity, version=version, title=title, family=saved["recipe"]["model"]["family"],
+        licence_weights=licence_weights, licence_code="MIT", licence_data=licence_data,
+        levels=(level,), quality=quality,
+        provenance={"recipe": saved["recipe"]["name"], "updates": saved["update"], "seed": saved["recipe"]["seed"]},
+    )  # fmt: skip
+    write_package(
+        folder,
+        description,
+        graphs={"model.onnx": graph},
+        noisy=frames,
+        clean=[whole(model, frames)],
+        card=card,
+        replace=True,
+    )
+    return {"difference": error, "nodes": len(onnx.load_from_string(graph).graph.node), "bytes": len(graph)}
+
+
+def licences(recordings: list[Any], split: str = "train") -> tuple[str, ...]:
+    """The licences of the recordings that a training could draw from, most minutes first."""
+    minutes: dict[str, float] = {}
+    for row in recordings:
+        if row.split == split:
+            minutes[row.licence] = minutes.get(row.licence, 0.0) + row.n_samples / 16000 / 60
+    return tuple(f"{name} ({value:.0f} min)" for name, value in sorted(minutes.items(), key=lambda item: -item[1]))
+
+
+def recipe_text(saved: dict[str, Any]) -> str:
+    """The resolved recipe of a checkpoint for the card."""
+    return json.dumps(saved["recipe"], indent=1)
