@@ -76,7 +76,7 @@ def info(*, console: Console, id: str | None) -> None:
 def check(*, console: Console, ids: tuple[str, ...]) -> int:
     """Open engines, verify their files and play their golden frames; exit 9 if one fails."""
     from pse_stream.engines.registry import available
-    from pse_stream.streaming.health import check_engine
+    from pse_stream.streaming.health.engines import check_engine
 
     wanted = ids or tuple(entry.id for entry in available())
     findings = [check_engine(id) for id in wanted]

@@ -25,7 +25,18 @@ from pse_stream.errors import PseError
 PROGRAM = "pse-stream"
 DEFAULT_COMMAND = "run"
 #: name: the file in this folder that holds a function of that name, called `command`.
-COMMANDS = ("run", "enhance", "ctl", "engines", "config", "completion")
+COMMANDS = (
+    "run",
+    "enhance",
+    "ctl",
+    "devices",
+    "engines",
+    "doctor",
+    "bench",
+    "clean",
+    "config",
+    "completion",
+)
 OWN_FLAGS = frozenset({"-h", "--help", "-V", "--version"})
 
 EXIT_UNEXPECTED = 1

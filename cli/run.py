@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import locale
 import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -62,6 +63,11 @@ SMALLEST_SCREEN = (60, 16)  # columns, rows; below it lines are better
 @click.option(
     "--demo", is_flag=True, help="Where there is no microphone, play the recording that comes with the program."
 )
+@click.option(
+    "--instance", default="default", metavar="NAME", help="A second denoiser on one machine needs a name of its own."
+)
+@click.option("--bind", metavar="ADDRESS", help="Be controlled over a network too: tcp://host[:port]; needs keys.")
+@click.option("--no-control", "controlled", is_flag=True, flag_value=False, default=True, help="Listen to nobody.")
 @click.option("--check", is_flag=True, help="Only check the configuration, the engine and the devices; no sound.")
 @flags.config
 @flags.common(json=False)
@@ -75,6 +81,9 @@ def command(
     save: Path | None,
     seconds: float | None,
     max_latency_ms: float | None,
+    instance: str,
+    bind: str | None,
+    controlled: bool,
     **settings: Any,
 ) -> int | None:
     """Clean the microphone and offer the result to every program as "Denoised Microphone".
@@ -100,25 +109,41 @@ def command(
         show = Demonstration(bundled_recording(), save or Path("out"))
     if show is not None:
         device = show.device()
-    sound(console, resolved, device, seconds=seconds, max_latency_ms=max_latency_ms)
+    channel = Channel(instance, bind, controlled)
+    sound(console, resolved, device, channel, seconds=seconds, max_latency_ms=max_latency_ms)
     if show is not None:
         show.finish(console)
     return None
+
+
+class Channel(NamedTuple):
+    """How this denoiser may be controlled while it runs."""
+
+    instance: str
+    bind: str | None  # tcp://…, besides the socket file
+    wanted: bool
 
 
 def sound(
     console: Console,
     resolved: Resolved,
     device: Device | None,
+    channel: Channel,
     *,
     seconds: float | None = None,
     max_latency_ms: float | None = None,
 ) -> None:
     """Run a denoiser and show it until it ends, the time is up or somebody stops it."""
     console.note("Starting: opening the engine and the devices.")
+    from pse_stream.control.hosting import control_server
+    from pse_stream.control.instance import InstanceLock
     from pse_stream.streaming.denoiser import Denoiser
 
-    with Denoiser(resolved.settings, device=device, origins=resolved.origins) as denoiser:
+    with contextlib.ExitStack() as stack:
+        lock = stack.enter_context(InstanceLock(channel.instance))  # before a device is touched
+        denoiser = stack.enter_context(Denoiser(resolved.settings, device=device, origins=resolved.origins))
+        if channel.wanted:
+            stack.enter_context(control_server(denoiser, lock, tcp=channel.bind))
         watch = Watch(denoiser, seconds=seconds, max_latency_ms=max_latency_ms)
         welcome(console, denoiser.snapshot)
         if screen_wanted(console):
@@ -226,9 +251,9 @@ def no_microphone() -> str:
 
 def check_only(console: Console, resolved: Resolved) -> int:
     """Say whether `run` would start."""
-    from pse_stream.streaming.health import check_start
+    from pse_stream.streaming.health.examine import check_start
 
-    findings = check_start(resolved.settings)
+    findings = check_start(resolved)
     for finding in findings:
         console.result(finding.line())
     return max((finding.exit_code for finding in findings), default=0)

@@ -1,0 +1,37 @@
+"""`pse-stream devices`: what can be recorded from and played to."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from pse_stream.cli import flags
+from pse_stream.cli.console import Console
+
+
+@click.command(name="devices")
+@flags.common()
+def command(*, console: Console) -> None:
+    """List microphones and outputs; any part of a name chooses one (--input, --output)."""
+    from pse_stream.streaming.devices.portaudio import open_portaudio
+
+    device = open_portaudio()
+    try:
+        found = [info for direction in ("input", "output") for info in device.names(direction)]
+    finally:
+        device.close()
+    rows = []
+    for info in found:
+        kind = "microphone" if info.direction == "input" else "output"
+        marks = [
+            word
+            for word, holds in (("default", info.is_default), ("ours", info.is_ours), ("monitor", info.is_monitor))
+            if holds
+        ]
+        rate = f"{info.sample_rate / 1000:g} kHz" if info.sample_rate else "-"
+        rows.append([kind, info.title, rate, str(info.channels), ", ".join(marks) or "-", info.name])
+    console.table(["kind", "title", "rate", "channels", "notes", "name"], rows)
+    if not any(info.direction == "input" and not info.is_monitor and not info.is_ours for info in found):
+        console.note("There is no microphone. Look for it with: pse-stream doctor")
+    console.object({"devices": [asdict(info) for info in found]})
