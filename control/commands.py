@@ -239,7 +239,7 @@ def decode(message: bytes) -> Request:
     except msgspec.ValidationError as error:
         raise Refusal(
             "invalid_request",
-            f"not a JSON-RPC 2.0 request: {error}",
+            f"not a JSON-RPC 2.0 request: {error}.",
             request_id=_id_of(message),
             hint='Expected {"jsonrpc": "2.0", "id": 1, "method": "status", "params": {}}; batches are not read.',
         ) from None
@@ -249,7 +249,7 @@ def decode(message: bytes) -> Request:
     if method is None:
         raise Refusal(
             "unknown_method",
-            f"protocol {PROTOCOL} has no method {envelope.method!r}",
+            f"protocol {PROTOCOL} has no method {envelope.method!r}.",
             request_id=envelope.id,
             hint=_nearest(envelope.method),
         )

@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except PseError as error:
         return _show_error(error, "--json" in words)
+    except SystemExit as done:  # --help was asked for
+        sys.stdout.flush()
+        return int(done.code or 0)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

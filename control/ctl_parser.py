@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pse_stream.control.ctl_verbs import VERBS, Arguments
 from pse_stream.control.instance import DEFAULT_INSTANCE
@@ -30,6 +30,13 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}.", hint=f"Try: {self.prog} --help")
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Written like the help of the other commands."""
+
+    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: str | None = None) -> None:
+        super().add_usage(usage, actions, groups, "Usage: " if prefix is None else prefix)
+
+
 def parse(words: Sequence[str]) -> Arguments:
     """Read one command line.
 
@@ -47,13 +54,15 @@ def parser() -> argparse.ArgumentParser:
         prog="pse-stream ctl",
         description="Control a running pse-stream.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
         allow_abbrev=False,
     )
     _add_common(made, first=True)
     verbs = made.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_Parser, dest="verb")
     for name, verb in VERBS.items():
-        sub = verbs.add_parser(name, help=verb.summary, description=verb.summary, allow_abbrev=False)
+        sub = verbs.add_parser(
+            name, help=verb.summary, description=verb.summary, allow_abbrev=False, formatter_class=_Help
+        )
         _add_common(sub, first=False)
         if verb.conditional:
             sub.add_argument("--if-revision", type=int, metavar="N", help="only if nothing was changed since")

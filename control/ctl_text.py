@@ -73,9 +73,12 @@ def config_table(answer: Mapping[str, Any]) -> str:
 
 
 def doctor_lines(answer: Mapping[str, Any]) -> str:
-    """A finding per line."""
-    rows = answer.get("findings", [])
-    return "\n".join(f"{row.get('state', ''):4}  {row.get('name', '')}  {row.get('text', '')}" for row in rows) or "ok"
+    """A finding per line, as `pse-stream doctor` writes them."""
+    lines = []
+    for row in answer["findings"]:
+        mend = f"  -> {row['command']}" if row.get("command") else ""
+        lines.append(f"{row['verdict']:<5} {row['name']:<12} {row['finding']}{mend}")
+    return "\n".join(lines) or "ok"
 
 
 def engine_table(rows: Iterable[Mapping[str, Any]]) -> str:

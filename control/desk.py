@@ -35,6 +35,10 @@ class DenoiserLike(Protocol):
         """Queue a change for the next hop boundary."""
         ...
 
+    def supports(self, command: type[Command]) -> bool:
+        """False for commands whose feature is not there yet."""
+        ...
+
 
 class Catalog(Protocol):
     """Questions that take long enough to be asked outside the server's thread."""
@@ -56,13 +60,24 @@ class Catalog(Protocol):
         ...
 
 
+#: Methods whose feature may be missing, and the command that they need.
+_NEEDS: dict[str, type[Command]] = {
+    "profile.use": local.SetProfile,
+    "gate.set": local.SetGate,
+    "gate.pin": local.SetGate,
+    "governor.set": local.SetGovernor,
+    "record.start": local.SetRecording,
+    "record.stop": local.SetRecording,
+}
+
+
 class Desk:
     """Carries requests out."""
 
-    def __init__(self, denoiser: DenoiserLike, catalog: Catalog, unsupported: frozenset[str] = frozenset()) -> None:
+    def __init__(self, denoiser: DenoiserLike, catalog: Catalog) -> None:
         self.denoiser = denoiser
         self._catalog = catalog
-        self._unsupported = unsupported
+        self._unsupported = {name for name, command in _NEEDS.items() if not denoiser.supports(command)}
         self._slow: dict[str, Callable[[], object]] = {
             "devices.list": catalog.devices,
             "engine.list": catalog.engines,
@@ -121,7 +136,7 @@ class Desk:
         if request.method.name in self._unsupported:
             raise Refusal(
                 "not_supported",
-                f"{request.method.name} is not supported by this server",
+                f"{request.method.name} is not supported by this server.",
                 hint="What is supported is listed in `caps` of hello.",
             )
 
@@ -142,7 +157,7 @@ class Desk:
             if wanted is not None and wanted not in choices:
                 raise Refusal(
                     "bad_value",
-                    f"no {kind} device is called {wanted!r}",
+                    f"no {kind} device is called {wanted!r}.",
                     hint="Names are those of devices.list, or auto.",
                     data={"choices": choices},
                 )
@@ -295,7 +310,7 @@ def refusal_of(error: BaseException) -> Refusal:
         fault = fault_of(error.name, error.exit_code)
         data: dict[str, object] = {} if error.name == fault.name else {"local_name": error.name}
         return Refusal(fault.name, error.text, hint=error.hint, data=data)
-    return Refusal("internal_error", f"{type(error).__name__} inside the denoiser", hint="Its log says more.")
+    return Refusal("internal_error", f"{type(error).__name__} inside the denoiser.", hint="Its log says more.")
 
 
 def plain_result(applied: Applied) -> dict[str, Any]:

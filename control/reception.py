@@ -117,7 +117,7 @@ class Reception:
         if hello.proto.split(".")[0] != PROTOCOL.split(".", maxsplit=1)[0]:
             raise Refusal(
                 "wrong_protocol",
-                f"you speak protocol {hello.proto}, this server speaks {PROTOCOL}",
+                f"you speak protocol {hello.proto}, this server speaks {PROTOCOL}.",
                 hint="The major versions must be equal; update the older side.",
                 data={"proto": PROTOCOL, "app": __version__},
             )
@@ -159,7 +159,7 @@ class Reception:
         if role == "none" or (request.method.role == "control" and role != "control"):
             raise Refusal(
                 "not_allowed",
-                f"{request.method.name} needs the role {request.method.role}; this key has {role}",
+                f"{request.method.name} needs the role {request.method.role}; this key has {role}.",
                 hint="On the denoiser's machine: pse-stream keys allow NAME PUBLIC-KEY --role control",
                 data={"role": role, "needed": request.method.role},
             )
@@ -307,6 +307,6 @@ class Reception:
 def _late() -> Refusal:
     return Refusal(
         "not_applied",
-        f"the denoiser has not answered within {_APPLY_S:g} s; the change may still take effect",
+        f"the denoiser has not answered within {_APPLY_S:g} s; the change may still take effect.",
         hint="Look at the status.",
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +25,7 @@ class Outcome(NamedTuple):
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty home; the working directory is a folder beside it."""
     folder = tmp_path / "home"
     folder.mkdir()
@@ -32,9 +34,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("XDG_CONFIG_DIRS", str(folder / "etc"))
+    runtime = Path(tempfile.mkdtemp(prefix="pse"))  # short: the name of a socket has 107 bytes
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    return folder
+    yield folder
+    shutil.rmtree(runtime)
 
 
 @pytest.fixture

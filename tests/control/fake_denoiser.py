@@ -24,6 +24,7 @@ class FakeDenoiser:
         self.hold = False
         self.held: list[tuple[Command, Future[Applied]]] = []
         self.applied: list[Command] = []
+        self.missing: set[type[Command]] = set()
         self._lock = threading.Lock()
         self.snapshot = Snapshot(
             state="running",
@@ -37,6 +38,9 @@ class FakeDenoiser:
             meter_in=Meter(peak_db=-18.4, rms_db=-30.0, max_db=-9.1),
             meter_out=Meter(peak_db=-21.0, rms_db=-33.0, max_db=-11.3),
         )
+
+    def supports(self, command: type[Command]) -> bool:
+        return command not in self.missing
 
     def submit(self, command: Command, origin: Origin = "command", if_revision: int | None = None) -> Future[Applied]:
         future: Future[Applied] = Future()

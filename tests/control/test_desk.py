@@ -92,7 +92,8 @@ def test_out_of_range_says_the_range(
 
 
 def test_a_feature_that_is_not_there_is_refused_by_name(fake: FakeDenoiser) -> None:
-    desk = Desk(fake, FakeCatalog(), frozenset({"gate.set"}))
+    fake.missing.add(SetGate)
+    desk = Desk(fake, FakeCatalog())
     assert "gate.set" not in desk.capabilities
     with pytest.raises(Refusal, match=r"gate\.set is not supported") as caught:
         desk.submit(request("gate.set", mode="off"))
