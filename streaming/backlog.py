@@ -3,7 +3,7 @@
 After any stall the input has gone on, so more sound waits than before, and without a policy the delay stays longer
 for ever (the ratchet). Pure: levels and times in, a number of hops out; the runner does the dropping.
 
-- The *lowest* level of a whole second stands a hop or more above the target: drop one hop, cross-faded. While the
+- The *lowest* level of a whole second stands a hop above the target: drop one hop, cross-faded. While the
   excess lasts, look again every quarter of a second, so that any delay below the limit is back within five seconds.
 - More than 100 ms behind: drop to the target at once.
 """
@@ -15,9 +15,8 @@ from dataclasses import dataclass
 WINDOW_S = 1.0  # jitter of callbacks is shorter than this; an excess that lasts this long is an excess
 NEXT_WINDOW_S = 0.25  # once an excess is known: 12 hops are gone in 1 + 11 * 0.25 s < 5 s
 BEHIND_S = 0.100  # past this nobody can talk; what was said is given up for what is said
-#: A waiting hop is the smallest excess that can be dropped; the margin keeps a level that stands exactly one hop
-#: high from being dropped and missed in turn.
-MARGIN_HOPS = 1.1
+#: A hole leaves exactly one hop too much, and the lowest level of a second reads low by the jitter of the callbacks.
+EXCESS_HOPS = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class Backlog:
         self._lowest = min(self._lowest, level_s)
         if self._until is None or now < self._until:
             return NOTHING
-        excess = self._lowest - self.target_s >= MARGIN_HOPS * self.hop_s
+        excess = self._lowest - self.target_s >= EXCESS_HOPS * self.hop_s
         self._lowest = float("inf")
         self._until = now + (NEXT_WINDOW_S if excess else WINDOW_S)
         return Drop(1, False) if excess else NOTHING

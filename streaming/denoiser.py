@@ -5,8 +5,8 @@
         print(denoiser.snapshot.latency.total_ms)
 
 Threads: the device's callbacks copy; the worker computes and applies what was submitted between two hops; the owner
-opens devices and builds engines; the watchdog looks ten times a second; the herald answers. None waits for another,
-and a simulated device needs none of them.
+opens devices, the builder opens engines; the watchdog looks ten times a second; the herald answers. None waits for
+another, and a simulated device needs none of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
@@ -49,6 +49,7 @@ from pse_stream.streaming.settings import (
     Shutdown,
 )
 from pse_stream.streaming.snapshot import EngineStatus, Latency, Snapshot, State
+from pse_stream.streaming.supervisor import Supervisor
 from pse_stream.streaming.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -102,9 +103,9 @@ class Denoiser:
         engines: Callable[[str], Engine] = open_engine,
     ) -> None:
         if device is None:
-            from pse_stream.streaming.devices.portaudio import open_portaudio
+            from pse_stream.streaming.devices.live import open_device
 
-            device = open_portaudio()
+            device = open_device()
         self.device = device
         self._engines = engines
         self._ledger = Ledger(settings, origins)
@@ -125,15 +126,26 @@ class Denoiser:
             wake=self._worker.wake,
         )
         self._links = Links(device, self._runner)
-        self._driven = device.drive(self._runner.step, self._tick)
-        self._owner = Owner(threaded=not self._driven)
         self._answers: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._events: deque[str] = deque(maxlen=EVENTS_KEPT)
         self._condition: tuple[State, str] = ("starting", "")
         self._pending: set[Future[Applied]] = set()
         self._threads: list[threading.Thread] = []
         self._leaving = threading.Event()
+        self._supervised = False
         self._began = device.now()
+        self._driven = device.drive(self._runner.step, self._tick)
+        self._owner = Owner("pse-owner", threaded=not self._driven)
+        self._builder = Owner("pse-builder", threaded=not self._driven)
+        self._supervisor = Supervisor(
+            device,
+            self._links,
+            self._runner,
+            self._owner,
+            settings=lambda: self._ledger.page.settings,
+            tell=self._set_condition,
+            note=self._events.append,
+        )
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -146,10 +158,12 @@ class Denoiser:
             If a device is missing, refused or our own output; nothing is left open then.
         """
         self._owner.start()
+        self._builder.start()
         try:
             self._links.open(self._ledger.page.settings)
         except BaseException:
             self._owner.stop()
+            self._builder.stop()
             self.device.close()
             raise
         if not self._driven:
@@ -160,6 +174,7 @@ class Denoiser:
             ]
             for thread in self._threads:
                 thread.start()
+        self._supervised = True
         self._set_condition("running", "")
 
     def stop(self) -> None:
@@ -167,9 +182,11 @@ class Denoiser:
         if self._condition[0] == "stopped":
             return
         self._leaving.set()
+        self._supervised = False
         self._set_condition("stopped", "")
         self._owner.run(self._links.close)
         self._owner.stop()
+        self._builder.stop()
         self._worker.stop()
         self._answers.put(None)
         for future in list(self._pending):
@@ -201,6 +218,11 @@ class Denoiser:
 
     # --- commands -----------------------------------------------------------------------------------------------
 
+    @staticmethod
+    def supports(command: type[Command]) -> bool:
+        """False for commands that wait for a feature which is not there yet."""
+        return command not in _UNSUPPORTED
+
     def submit(self, command: Command, origin: Origin = "command", if_revision: int | None = None) -> Future[Applied]:
         """Have a setting changed at the next hop boundary; returns at once, from any thread.
 
@@ -218,16 +240,18 @@ class Denoiser:
             self._refuse(order, ControlError("the denoiser has stopped.", name="stopped"))
         elif missing is not None:
             self._refuse(order, ControlError(f"{missing} cannot be used yet.", name="not_supported"))
-        elif isinstance(command, (SetEngine, SetDevices)):
+        elif isinstance(command, SetDevices):
             self._owner.run(lambda: self._prepare(order))
-        elif isinstance(command, _IMMEDIATE) or not self._owner.busy:
+        elif isinstance(command, SetEngine):
+            self._builder.run(lambda: self._prepare(order))
+        elif isinstance(command, _IMMEDIATE) or not self._builder.busy:
             self._post(order)
         else:  # keep the order of what depends on the engine
-            self._owner.run(lambda: self._post(order))
+            self._builder.run(lambda: self._post(order))
         return order.future
 
     def _prepare(self, order: _Order) -> None:
-        """On the owner's thread: what takes time, then the change itself."""
+        """On the owner's or builder's thread: what takes time, then the change itself."""
         engine = None
         try:
             self._ledger.insist_revision(order.if_revision)
@@ -242,7 +266,9 @@ class Denoiser:
         self._post(order, engine)
 
     def _reconnect(self, wanted: Settings, changed: Changed) -> None:
-        """Open other devices; if that fails the old ones again."""
+        """Open other devices; a name that means nothing is refused before anything is closed."""
+        for name in changed:
+            self.device.resolve("input" if name == "input" else "output", getattr(wanted, name))
         try:
             if "output" in changed:
                 self._links.open_output(wanted)
@@ -358,7 +384,7 @@ class Denoiser:
             meter_in=report.meter_in,
             meter_out=report.meter_out,
             removed_db=report.removed_db,
-            counters=report.counters,
+            counters=replace(report.counters, reopened=self._supervisor.reopened),
             load=report.load,
             drift_ppm=report.drift_ppm,
             events=tuple(self._events),
@@ -369,12 +395,14 @@ class Denoiser:
         return self._runner.spectrum()
 
     def _set_condition(self, state: State, reason: str) -> None:
-        if (state, reason) != self._condition:
+        if (state, reason) != self._condition and self._condition[0] != "stopped":
             self._condition = (state, reason)
             self._events.append(f"{state}: {reason}" if reason else state)
 
     def _tick(self) -> None:
-        """Ten times a second, or in simulated time."""
+        """Ten times a second, in real or simulated time, and whenever the device has news."""
+        if self._supervised:
+            self._supervisor.tick()
 
     def _watch(self) -> None:
         while not self._leaving.wait(TICK_S):

@@ -18,9 +18,9 @@ BAND_HZ, BAND_LOW_PASS = 0.02, 0.02  # settled: 6 ppm of ripple at 1 ms of jitte
 FAST_HZ, FAST_LOW_PASS, FAST_S = 0.05, 0.05, 20.0  # until it has settled
 MAX_RATIO = 0.005  # a level that is wrong by much comes back at 0.5 %: not quite a tenth of a semitone
 MAX_CLOCK = 0.001  # no crystal is further off than 1000 ppm; the integral stops there
-#: The interpolator stays out, and the sound bit for bit the same, until the level has wandered this far on a slow
-#: average: 2 ppm take twelve minutes to get there, two devices on one clock never do.
-NEEDED_S, NEEDED_LOW_PASS = 0.0015, 0.004
+#: The interpolator stays out, and the sound bit for bit the same, until a slow average of the level has wandered this
+#: far from where it stood: 2 ppm take twenty minutes to get there, two devices on one clock never do.
+NEEDED_S, SLOW_LOW_PASS, SETTLED_S = 0.0025, 0.004, 4.0
 FROZEN_HOPS = 25  # after a stall or a drop: time stamps mean nothing for a while
 
 
@@ -39,7 +39,9 @@ class Drift:
         self.hop_s, self.target_s = hop_s, target_s
         self.needed = False  # once True it stays: switching the interpolator would be heard
         self._error = 0.0  # low-passed level - target, seconds
-        self._slow = 0.0  # the same, slower, to decide whether a correction is needed
+        self._slow = 0.0  # the level, slowly averaged, to decide whether a correction is needed
+        self._stood = 0.0  # what it was when it had settled
+        self._looks = 0  # since the level last jumped
         self._clock = 0.0  # the integral: how much faster the input's clock is
         self._ratio = 0.0  # clock and level correction
         self._frozen = 0  # looks to ignore
@@ -60,9 +62,8 @@ class Drift:
             return 1.0 / (1.0 + self._clock)
         wrong = level_s - self.target_s
         if not self.needed:
-            self._slow += NEEDED_LOW_PASS * (wrong - self._slow)
-            self.needed = abs(self._slow) > NEEDED_S
-            self._error = self._slow
+            self._watch(level_s)
+            self._error = wrong
             return 1.0
         fast = self._age_s < FAST_S
         self._age_s += self.hop_s
@@ -74,8 +75,22 @@ class Drift:
 
     def freeze(self) -> None:
         """The level jumped (a stall, a drop, a pause): keep what is known of the clocks, forget the level."""
-        self._frozen = FROZEN_HOPS
-        self._error = self._slow = 0.0
+        self._frozen, self._looks = FROZEN_HOPS, 0
+        self._error = 0.0
+
+    def _watch(self, level_s: float) -> None:
+        """Decide whether the clocks differ, and by how much to begin with."""
+        self._looks += 1
+        age_s = self._looks * self.hop_s
+        # The share falls from 1 to its final value: an average that has no beginning to forget.
+        self._slow += max(SLOW_LOW_PASS, 1.0 / self._looks) * (level_s - self._slow)
+        if age_s < SETTLED_S:
+            self._stood = self._slow
+            return
+        wandered = self._slow - self._stood
+        if abs(wandered) > NEEDED_S:
+            self.needed = True
+            self._clock = _clip(wandered / (age_s - SETTLED_S + self.hop_s), MAX_CLOCK)
 
 
 def _clip(value: float, limit: float) -> float:

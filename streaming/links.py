@@ -27,6 +27,7 @@ class Links:
         self.device, self.runner = device, runner
         self.input: Stream | None = None
         self.output: Stream | None = None
+        self.last_input = ""  # name of the microphone that was open last
 
     def open(self, settings: Settings) -> None:
         """Open and start both, the output first, so that nothing that is said is lost.
@@ -54,7 +55,7 @@ class Links:
         self.close_input()
         stream = self.device.open_input(settings.input, self.runner.hop, self._receive)
         self._inlet = self.runner.connect_input(stream.format.channels, settings.channels)
-        self.input = stream
+        self.input, self.last_input = stream, stream.name
         stream.start()
 
     def open_output(self, settings: Settings) -> None:
@@ -70,6 +71,11 @@ class Links:
         self._outlet = self.runner.connect_output(stream.format.channels)
         self.output = stream
         stream.start()
+
+    def adopt_input(self, name: str | None) -> None:
+        """The server connected the open stream to another microphone, and that is accepted."""
+        if self.input is not None and name is not None:
+            self.input.name = self.last_input = name
 
     def close_input(self) -> None:
         """Give the microphone back."""

@@ -1,4 +1,4 @@
-"""One thread that opens, closes and builds: whatever takes time and must not meet itself.
+"""A thread for what takes time and must not meet itself: opening and closing devices, building engines.
 
 Tasks run in the order in which they were given. Under simulated time there is no thread and tasks run at once.
 """
@@ -19,11 +19,14 @@ class Owner:
 
     Parameters
     ----------
+    name : str
+        Of the thread.
     threaded : bool
         False: run each task inside `run`.
     """
 
-    def __init__(self, *, threaded: bool) -> None:
+    def __init__(self, name: str, *, threaded: bool) -> None:
+        self._name = name
         self._threaded = threaded
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -44,7 +47,7 @@ class Owner:
     def start(self) -> None:
         """Begin."""
         if self._threaded and self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="pse-owner", daemon=True)
+            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
 
     def run(self, task: Callable[[], None]) -> None:
@@ -71,7 +74,7 @@ class Owner:
             try:
                 task()
             except Exception:
-                log.exception("a task of the owner thread failed")
+                log.exception("a task of the thread %s failed", self._name)
             finally:
                 self._began = None
                 self._waiting -= 1

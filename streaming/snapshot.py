@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pse_stream.streaming.settings import Origin, Settings
 
-State = Literal["starting", "running", "bypassed", "degraded", "stalled", "failed", "stopped"]
+#: paused: nobody listens, the microphone is closed. stalled: no sound for a reason that may pass by itself.
+State = Literal["starting", "running", "bypassed", "degraded", "paused", "stalled", "failed", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,6 +73,7 @@ class Facts:
     server_up: bool | None = None
     input_present: bool | None = None
     input_attached: str | None = None  # where the stream really records from
+    input_is_ours: bool = False  # ... and that is our own output
     output_attached: str | None = None  # where the stream really plays to
     input_muted: bool | None = None
     input_volume_percent: float | None = None
@@ -123,6 +124,16 @@ class Device(Protocol):
         """What can be opened now."""
         ...
 
+    def resolve(self, direction: Direction, name: str) -> str:
+        """The stable name of what `name` or "auto" means now.
+
+        Raises
+        ------
+        DeviceError
+            Missing, ambiguous, or our own output.
+        """
+        ...
+
     def open_input(self, name: str, block: int, callback: InputCallback) -> Stream:
         """Open a microphone; `name` is stable or "auto". The stream is silent until started.
 
@@ -148,7 +159,8 @@ class Device(Protocol):
     def drive(self, step: Callable[[], bool], tick: Callable[[], None]) -> bool:
         """Offer the worker's step and the watchdog's tick to a device that rules over time.
 
-        True: the device calls both, in step with its callbacks, and no thread is started. False: time is real.
+        True: the device calls both, in step with its callbacks, and no thread is started. False: time is real; the
+        device may still call `tick`, from any thread, when it has learnt something.
         """
         ...
 

@@ -14,7 +14,6 @@ from typing import Any, Literal
 import numpy as np
 
 from pse_stream.dsp.spec import Float32s
-from pse_stream.errors import DeviceError
 from pse_stream.streaming.devices.base import (
     DeviceInfo,
     Direction,
@@ -23,6 +22,7 @@ from pse_stream.streaming.devices.base import (
     OutputCallback,
     StreamFormat,
 )
+from pse_stream.streaming.devices.names import match
 
 TICK_S = 0.1  # the watchdog's period
 
@@ -144,17 +144,17 @@ class FakeDevice:
         return [DeviceInfo(name=n, title=n.title(), direction=direction, is_default=i == 0)
                 for i, n in enumerate(names)]  # fmt: skip
 
+    def resolve(self, direction: Direction, name: str) -> str:
+        """The first one is "auto"."""
+        return match(self.names(direction), name, direction).name
+
     def open_input(self, name: str, block: int, callback: InputCallback) -> FakeStream:
         """Open; refused as scripted or when the name is gone."""
-        if name == "auto" and self.present:
-            name = self.present[0]
-        if name not in self.present:
-            raise DeviceError(f'no input device matches "{name}"; found: {self.present}', name="no_mic")
-        return self._open("input", name, block, self.channels, callback)
+        return self._open("input", self.resolve("input", name), block, self.channels, callback)
 
     def open_output(self, name: str, block: int, callback: OutputCallback) -> FakeStream:
         """Open; refused as scripted."""
-        return self._open("output", "virtual" if name == "auto" else name, block, 1, callback)
+        return self._open("output", self.resolve("output", name), block, 1, callback)
 
     def refresh(self) -> None:
         """Counted; must find every stream closed, as PortAudio must."""

@@ -133,18 +133,22 @@ class FileDevice:
         return [DeviceInfo(name=str(path), title=path.name, direction=direction, channels=channels,
                            sample_rate=self.sample_rate, is_default=True)]  # fmt: skip
 
+    def resolve(self, direction: Direction, name: str) -> str:
+        """Every name means the one file."""
+        return str(self.source if direction == "input" else self.target or "nowhere")
+
     def open_input(self, name: str, block: int, callback: InputCallback) -> FileStream:
-        """Open the source; every name means the one file."""
+        """Open the source."""
         self._record = callback
         self._blocks = self._blocks or self._read(block)
         form = StreamFormat(sample_rate=self.sample_rate, block=block, channels=self._channels)
-        return self._keep("input", FileStream(str(self.source), form, self._turn))
+        return self._keep("input", FileStream(self.resolve("input", name), form, self._turn))
 
     def open_output(self, name: str, block: int, callback: OutputCallback) -> FileStream:
         """Open the target; without one the sound goes nowhere."""
         self._play = callback
         form = StreamFormat(sample_rate=self.sample_rate, block=block)
-        return self._keep("output", FileStream(str(self.target or "nowhere"), form, self._turn))
+        return self._keep("output", FileStream(self.resolve("output", name), form, self._turn))
 
     def refresh(self) -> None:
         """Files do not come and go."""
