@@ -14,9 +14,9 @@ from pse_stream.cli.console import Console
 @flags.common()
 def command(*, console: Console) -> None:
     """List microphones and outputs; any part of a name chooses one (--input, --output)."""
-    from pse_stream.streaming.devices.portaudio import open_portaudio
+    from pse_stream.streaming.devices.live import open_device
 
-    device = open_portaudio()
+    device = open_device(virtual_mic=False)
     try:
         found = [info for direction in ("input", "output") for info in device.names(direction)]
     finally:

@@ -7,6 +7,7 @@ import locale
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -68,6 +69,9 @@ SMALLEST_SCREEN = (60, 16)  # columns, rows; below it lines are better
 )
 @click.option("--bind", metavar="ADDRESS", help="Be controlled over a network too: tcp://host[:port]; needs keys.")
 @click.option("--no-control", "controlled", is_flag=True, flag_value=False, default=True, help="Listen to nobody.")
+@click.option(
+    "--wait-s", type=click.FloatRange(min=0), default=0.0, metavar="S", help="Wait this long for a sound server."
+)
 @click.option("--check", is_flag=True, help="Only check the configuration, the engine and the devices; no sound.")
 @flags.config
 @flags.common(json=False)
@@ -75,6 +79,7 @@ def command(
     *,
     console: Console,
     config: Path | None,
+    wait_s: float,
     check: bool,
     demo: bool,
     play: Path | None,
@@ -101,16 +106,18 @@ def command(
     if check:
         return check_only(console, resolved)
     from pse_stream.cli.demonstration import Demonstration, bundled_recording
+    from pse_stream.streaming.devices.live import open_device
 
     show = Demonstration(play, save or Path("out")) if play is not None else None
-    device: Device | None = None
     if show is None and demo and (why := no_microphone()):
         console.note(f"{why}\nPlaying a recording through the same path instead.")
         show = Demonstration(bundled_recording(), save or Path("out"))
-    if show is not None:
-        device = show.device()
     channel = Channel(instance, bind, controlled)
-    sound(console, resolved, device, channel, seconds=seconds, max_latency_ms=max_latency_ms)
+
+    def devices() -> Device:
+        return show.device() if show is not None else open_device(instance=instance, wait_s=wait_s)
+
+    sound(console, resolved, devices, channel, seconds=seconds, max_latency_ms=max_latency_ms)
     if show is not None:
         show.finish(console)
     return None
@@ -127,21 +134,27 @@ class Channel(NamedTuple):
 def sound(
     console: Console,
     resolved: Resolved,
-    device: Device | None,
+    devices: Callable[[], Device],
     channel: Channel,
     *,
     seconds: float | None = None,
     max_latency_ms: float | None = None,
 ) -> None:
     """Run a denoiser and show it until it ends, the time is up or somebody stops it."""
-    console.note("Starting: opening the engine and the devices.")
+    console.note("Starting: opening the devices and the engine.")
     from pse_stream.control.hosting import control_server
     from pse_stream.control.instance import InstanceLock
     from pse_stream.streaming.denoiser import Denoiser
 
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(InstanceLock(channel.instance))  # before a device is touched
-        denoiser = stack.enter_context(Denoiser(resolved.settings, device=device, origins=resolved.origins))
+        device = devices()
+        try:
+            denoiser = Denoiser(resolved.settings, device=device, origins=resolved.origins)
+        except BaseException:
+            device.close()
+            raise
+        stack.enter_context(denoiser)
         if channel.wanted:
             stack.enter_context(control_server(denoiser, lock, tcp=channel.bind))
         watch = Watch(denoiser, seconds=seconds, max_latency_ms=max_latency_ms)
@@ -236,10 +249,10 @@ def welcome(console: Console, now: Snapshot) -> None:
 
 def no_microphone() -> str:
     """Why there is none, in words; "" if there is one."""
-    from pse_stream.streaming.devices.portaudio import open_portaudio
+    from pse_stream.streaming.devices.live import open_device
 
     try:
-        device = open_portaudio()
+        device = open_device(virtual_mic=False)
     except DeviceError as error:
         return f"There is no microphone here: {error.text}"
     try:

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pse_stream
+from pse_stream.engines.registry import open_engine
+from pse_stream.errors import EngineError
 from pse_stream.streaming.configuration import Resolved, resolve
+from pse_stream.streaming.devices.base import DeviceInfo
+from pse_stream.streaming.devices.names import match
 from pse_stream.streaming.health.engines import check_engines, check_headroom
 from pse_stream.streaming.health.finding import Finding, gather, ok
 from pse_stream.streaming.health.machine import check_machine
@@ -52,25 +56,20 @@ def examine(
         check = SoundCheck(server or SoundServer(), running=running, wanted=settings.input)
         findings = list(check.findings())
         yield from findings
-        if findings and findings[0].verdict == "ok":
-            microphone = check.microphone((server or SoundServer()).info().get("default_source_name", ""))
+        if any(finding.verdict == "ok" and finding.name == "microphone" for finding in findings):
             virtual = next((s.name for s in check.sources if s.name.startswith(BASE_NAME) and not s.monitor_of), None)
-            name = microphone.name if microphone is not None else None
-            yield from check_taps(name, virtual if running else None, status, hear)
+            yield from check_taps(check.microphone().name, virtual if running else None, status, hear)
 
     return gather(configuration, sound, check_engines, check_headroom, check_machine)
 
 
-def check_start(resolved: Resolved, server: SoundServer | None = None) -> list[Finding]:
+def check_start(resolved: Resolved, *, server: SoundServer | None = None) -> list[Finding]:
     """Would `run` start with these settings? Configuration, engine, level and devices, without a sound."""
-    from pse_stream.engines.registry import open_engine
 
     def engine() -> Iterator[Finding]:
         opened = open_engine(resolved.settings.engine)
         level = resolved.settings.level
         if level is not None and level > opened.info.best_level:
-            from pse_stream.errors import EngineError
-
             raise EngineError(
                 f"engine {opened.info.id!r} has no level {level}; expected 0 to {opened.info.best_level}.",
                 name="bad_level",
@@ -78,8 +77,12 @@ def check_start(resolved: Resolved, server: SoundServer | None = None) -> list[F
         yield ok("engine", f"{opened.info.id}: {opened.info.title}")
 
     def devices() -> Iterator[Finding]:
-        findings = SoundCheck(server or SoundServer(), wanted=resolved.settings.input).findings()
+        sounds = server or SoundServer()
+        findings = SoundCheck(sounds, wanted=resolved.settings.input).findings()
         yield from (finding for finding in findings if finding.name in ("server", "microphone", "mute", "volume"))
+        if resolved.settings.output != "auto":
+            infos = [DeviceInfo(name=s.name, title=s.description, direction="output") for s in sounds.sinks()]
+            yield ok("output", match(infos, resolved.settings.output, "output").title)
 
     return [ok("config", _sources(resolved)), *gather(engine, devices)]
 

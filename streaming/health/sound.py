@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 
 from pse_stream.errors import DeviceError
+from pse_stream.streaming.devices.base import DeviceInfo
+from pse_stream.streaming.devices.names import match
 from pse_stream.streaming.health.finding import Finding, fail, ok, refused, warn
 from pse_stream.streaming.sound_server import Connection, Endpoint, SoundServer
 from pse_stream.streaming.virtual_mic import BASE_NAME, leftovers
@@ -28,6 +30,9 @@ class SoundCheck:
 
     def __init__(self, server: SoundServer, *, running: frozenset[int] = frozenset(), wanted: str = "auto") -> None:
         self._server, self._running, self._wanted = server, running, wanted
+        self._default_source = ""
+        self.sources: list[Endpoint] = []
+        self.recordings: list[Connection] = []
 
     def findings(self) -> Iterator[Finding]:
         """In the order that sound takes; nothing more when the server does not answer."""
@@ -37,23 +42,37 @@ class SoundCheck:
             yield refused("server", error)
             return
         yield ok("server", info.get("server_name", "unknown"))
-        self.sources, self.sinks = self._server.sources(), self._server.sinks()
-        self.recordings = self._server.recordings()
+        self._default_source = info.get("default_source_name", "")
+        self.sources, self.recordings = self._server.sources(), self._server.recordings()
         yield from self._defaults(info)
-        yield from self._microphone(info)
+        yield from self._microphone()
         yield from self._virtual()
         yield from self._raw_readers()
         yield from self._loops()
         yield from self._echo()
         yield from self._orphans()
 
-    def microphone(self, default: str) -> Endpoint | None:
-        """The source that a start would take."""
-        real = [source for source in self.sources if not source.monitor_of and not source.is_ours]
-        if self._wanted == "auto":
-            return next((source for source in real if source.name == default), real[0] if real else None)
-        word = self._wanted.lower()
-        return next((s for s in real if word in s.name.lower() or word in s.description.lower()), None)
+    def microphone(self) -> Endpoint:
+        """The source that a start would take.
+
+        Raises
+        ------
+        DeviceError
+            As the start would: "no_mic", "ambiguous" or "own_source".
+        """
+        infos = [
+            DeviceInfo(
+                name=source.name,
+                title=source.description,
+                direction="input",
+                is_monitor=bool(source.monitor_of),
+                is_ours=source.is_ours,
+                is_default=source.name == self._default_source,
+            )
+            for source in self.sources
+        ]
+        chosen = match(infos, self._wanted, "input")
+        return next(source for source in self.sources if source.name == chosen.name)
 
     def _defaults(self, info: dict[str, str]) -> Iterator[Finding]:
         sink = info.get("default_sink_name", "")
@@ -64,12 +83,11 @@ class SoundCheck:
                 "pactl set-default-sink NAME   (names: pactl list short sinks)",
             )
 
-    def _microphone(self, info: dict[str, str]) -> Iterator[Finding]:
-        source = self.microphone(info.get("default_source_name", ""))
-        if source is None:
-            names = ", ".join(f'"{s.description}"' for s in self.sources if not s.monitor_of and not s.is_ours)
-            seen = f'none matches "{self._wanted}"; found: {names}' if names else "there is none"
-            yield fail("microphone", seen, "pse-stream devices")
+    def _microphone(self) -> Iterator[Finding]:
+        try:
+            source = self.microphone()
+        except DeviceError as error:
+            yield refused("microphone", error)
             return
         yield ok("microphone", f"{source.description}, {source.sample_rate} Hz, channels: {source.channels}")
         if source.muted:

@@ -58,13 +58,14 @@ def test_broken_configuration_is_one_finding_and_the_rest_is_still_checked(paper
         ({"engine": "none"}, "engine", 5),
         ({"engine": "wiener", "level": 9}, "engine", 5),
         ({"input": "Yeti"}, "microphone", 4),
+        ({"output": "Yeti"}, "devices", 4),
     ],
 )
 def test_check_before_a_start_ends_with_the_code_that_the_start_would(
     paper: Paper, settings: dict[str, Any], name: str, code: int
 ) -> None:
-    assert max(f.exit_code for f in check_start(resolve({}, environ={}), paper.server)) == 0
-    failed = [f for f in check_start(resolve(settings, environ={}), paper.server) if f.verdict == "fail"]
+    assert max(f.exit_code for f in check_start(resolve({}, environ={}), server=paper.server)) == 0
+    failed = [f for f in check_start(resolve(settings, environ={}), server=paper.server) if f.verdict == "fail"]
     assert [(f.name, f.exit_code) for f in failed] == [(name, code)]
 
 
