@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pse_stream.streaming.snapshot import Snapshot
 
 SCREEN_S = 0.2  # five looks a second; the screen shares a process with the sound and must stay cheap
+PING_S = 5.0  # systemd is told to wait for 30
 LINE_S = 5.0  # without a screen: a line as often as this, and at every event
 SETTLE_S = 2.0  # the delay is known once the buffers have found their level
 SMALLEST_SCREEN = (60, 16)  # columns, rows; below it lines are better
@@ -144,6 +145,7 @@ def sound(
     console.note("Starting: opening the devices and the engine.")
     from pse_stream.control.hosting import control_server
     from pse_stream.control.instance import InstanceLock
+    from pse_stream.control.systemd import notify
     from pse_stream.streaming.denoiser import Denoiser
 
     with contextlib.ExitStack() as stack:
@@ -157,6 +159,8 @@ def sound(
         stack.enter_context(denoiser)
         if channel.wanted:
             stack.enter_context(control_server(denoiser, lock, tcp=channel.bind))
+        stack.callback(notify, "STOPPING=1")
+        notify("READY=1")  # the virtual microphone and the channel are there
         watch = Watch(denoiser, seconds=seconds, max_latency_ms=max_latency_ms)
         welcome(console, denoiser.snapshot)
         if screen_wanted(console):
@@ -174,6 +178,7 @@ class Watch:
     def __init__(self, denoiser: Denoiser, *, seconds: float | None, max_latency_ms: float | None) -> None:
         self._denoiser, self._seconds, self._max_latency_ms = denoiser, seconds, max_latency_ms
         self._began = time.monotonic()
+        self._pinged = 0.0
 
     def next(self, pause_s: float) -> Snapshot | None:
         """Wait, then what is true; None when it is over.
@@ -185,6 +190,7 @@ class Watch:
         """
         over = self._denoiser.wait(pause_s)
         now = self._denoiser.snapshot
+        self._ping()
         ran = time.monotonic() - self._began
         delay = now.latency
         if self._max_latency_ms is not None and ran >= SETTLE_S and delay.total_ms > self._max_latency_ms:
@@ -197,6 +203,14 @@ class Watch:
             )
         late = self._seconds is not None and ran >= self._seconds
         return None if over or late or now.state == "failed" else now
+
+    def _ping(self) -> None:
+        """Tell systemd, if it waits for that, that we are alive."""
+        from pse_stream.control.systemd import notify
+
+        if time.monotonic() - self._pinged > PING_S:
+            self._pinged = time.monotonic()
+            notify("WATCHDOG=1")
 
 
 def screen_wanted(console: Console) -> bool:

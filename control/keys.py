@@ -94,6 +94,8 @@ class Keyring:
                 f"a key named {name!r} exists ({path}).", name="key_exists", hint="Choose another name, or remove it."
             )
         public, secret = (half.decode() for half in zmq.curve_keypair())
+        while public.startswith("-"):  # it is typed as an argument, and would be taken for a flag
+            public, secret = (half.decode() for half in zmq.curve_keypair())
         self._make_folder()
         note = f'# secret key "{name}" of pse-stream: whoever has it is you; it stays on this machine\n'
         _write(path, f"{note}public {public}\nsecret {secret}\n")
