@@ -11,6 +11,7 @@ from pse_stream.errors import AudioFileError, UsageError
 if TYPE_CHECKING:
     from pse_stream.cli.console import Console
     from pse_stream.streaming.devices.base import Device
+    from pse_stream.streaming.devices.file import FileDevice
 
 RECORDING = "noisy.flac"
 
@@ -45,6 +46,7 @@ class Demonstration:
         self.source, self.folder = source, folder
         self.before, self.after = folder / "before.wav", folder / "after.wav"
         self.picture = folder / "spectrogram.png"
+        self._device: FileDevice | None = None
 
     def device(self) -> Device:
         """The recording as a microphone, `after.wav` as the virtual one."""
@@ -58,15 +60,24 @@ class Demonstration:
                 name="unwritable",
                 hint="Choose: --save",
             ) from error
-        return FileDevice(self.source, self.after)
+        self._device = FileDevice(self.source, self.after)
+        return self._device
 
     def finish(self, console: Console) -> None:
-        """Put the original beside the result, draw both, and say where they are."""
+        """Put the original beside the result, draw both, and say where they are.
+
+        Raises
+        ------
+        AudioFileError
+            If the recording could not be played to its end, or something cannot be written.
+        """
         import soundfile
 
         from pse_stream.streaming.report import spectrograms
         from pse_stream.streaming.soundfiles import SoundReader, SoundWriter
 
+        if self._device is not None and self._device.error is not None:
+            raise self._device.error
         if self.source.suffix == ".wav":
             shutil.copyfile(self.source, self.before)
         else:

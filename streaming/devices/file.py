@@ -180,7 +180,8 @@ class FileDevice:
             self._thread.join()
         if self._writer is not None:
             with self._writer as writer:
-                writer.commit()
+                if self.played_s > 0.0:  # a start that failed leaves no empty file
+                    writer.commit()
             self._writer = None
 
     # --- the card -----------------------------------------------------------------------------------------------
