@@ -146,7 +146,9 @@ class OnnxEngine:
         else:
             # Nothing to enhance: the state keeps what it knows of voice and room, and the processor may sleep.
             if level != self._level:
-                self._begin(level)
+                self._change(level)
+            if self._fade.switching:
+                self._fade.jump(self._fade.newest)  # nothing is heard, so nothing has to fade
             out.fill(0.0)
             return
         if level != self._level:
@@ -154,24 +156,16 @@ class OnnxEngine:
         self._fade.step(frame, out)
         if not math.isfinite(frame_energy(out)):
             self.bad_frames += 1
-            self._begin(level)
+            self.reset()
             out.fill(0.0)
 
     def _change(self, level: int) -> None:
-        """Begin to fade to another level."""
+        """Begin to fade to another level; the first level of all is there at once."""
+        newcomer = self._voices[level]
         if self._level < 0:
-            self._begin(level)
-            return
-        self._level = level
-        newcomer = self._voices[level]
-        if self._fade.change(newcomer):
+            self._fade.jump(newcomer)
+        elif self._fade.change(newcomer):
             newcomer.adopt(self._fade.heard)
-
-    def _begin(self, level: int) -> None:
-        """Start afresh at a level; nothing is heard at this moment, so nothing has to fade."""
-        newcomer = self._voices[level]
-        newcomer.reset()
-        self._fade.jump(newcomer)
         self._level = level
 
     def reset(self) -> None:

@@ -76,6 +76,8 @@ def write_package(
         raise EngineError(f"{folder} exists already; ask to replace it or choose another folder", name="engine_exists")
     if len(clean) != len(description.levels):
         raise EngineError(f"{len(clean)} golden outputs for {len(description.levels)} levels; expected one for each")
+    if not (noisy.ndim == 2 and np.isfinite(noisy).all() and noisy.any(axis=1).all()):
+        raise EngineError("the golden input holds a silent frame or a broken one, which no engine plays; choose others")
     golden = io.BytesIO()
     arrays: dict[str, Any] = {NOISY_ARRAY: noisy, **{clean_array(k): frames for k, frames in enumerate(clean)}}
     np.savez_compressed(golden, allow_pickle=False, **arrays)

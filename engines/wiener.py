@@ -6,13 +6,13 @@ rain, traffic, hiss); what changes as fast as speech does (keys, dogs, other voi
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from pse_stream.dsp.noise import NoiseSpec, OmLsa
 from pse_stream.dsp.spec import ENGINE_BINS, Complex64s
 from pse_stream.engines.contract import EngineInfo, Level
+
+LOUDEST = 1e30  # energy of a frame; what is louder (or NaN) is no sound, and its square would overflow
 
 CARD = """\
 Classical denoiser without training data: OM-LSA gain (Cohen and Berdugo 2001) on an IMCRA noise floor (Cohen 2003).
@@ -44,7 +44,7 @@ class WienerEngine:
         if energy == 0.0:  # a muted microphone says nothing about the room
             out.fill(0.0)
             return
-        if not math.isfinite(energy):
+        if not energy < LOUDEST:
             self.bad_frames += 1
             out.fill(0.0)
             return

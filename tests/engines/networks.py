@@ -67,14 +67,14 @@ def gru_graph(hidden: int, *, layers: int = 2, seed: int = 0) -> bytes:
 
 def gain_graph(gain: float, *, broken_after: int = 0) -> bytes:
     """spec_out = gain * spec; one state counts hops. With `broken_after` it gives NaN from that hop on."""
-    weights = {"gain": np.float32(gain), "one": np.float32(1.0), "limit": np.float32(broken_after - 0.5)}
+    weights = {"gain": np.float32(gain), "one": np.float32(1.0)}
     nodes = [
         helper.make_node("Add", ["state_0", "one"], ["state_0_out"]),
         helper.make_node("Mul", ["spec", "gain"], ["scaled"]),
     ]
     if broken_after:
         # sqrt of (limit - hops): NaN once hops pass the limit; times zero, so that before it changes nothing
-        weights["zero"] = np.float32(0.0)
+        weights |= {"zero": np.float32(0.0), "limit": np.float32(broken_after - 0.5)}
         nodes += [
             helper.make_node("Sub", ["limit", "state_0"], ["left"]),
             helper.make_node("Sqrt", ["left"], ["root"]),
@@ -84,6 +84,15 @@ def gain_graph(gain: float, *, broken_after: int = 0) -> bytes:
     else:
         nodes.append(helper.make_node("Identity", ["scaled"], ["spec_out"]))
     return model(nodes, weights, (State("state_0", "state_0_out", (1, 1, 1)),))
+
+
+def counting_graph() -> bytes:
+    """spec_out = hops * spec, where hops counts from 1: the output tells how long the state has lived."""
+    nodes = [
+        helper.make_node("Add", ["state_0", "one"], ["state_0_out"]),
+        helper.make_node("Mul", ["spec", "state_0_out"], ["spec_out"]),
+    ]
+    return model(nodes, {"one": np.float32(1.0)}, GAIN_STATES)
 
 
 def model(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray], states: tuple[State, ...]) -> bytes:
