@@ -143,6 +143,7 @@ def sound(
 ) -> None:
     """Run a denoiser and show it until it ends, the time is up or somebody stops it."""
     console.note("Starting: opening the devices and the engine.")
+    import pse_stream.cli.status  # noqa: F401  # now: Ctrl-C while modules load would end us by signal, not with 130
     from pse_stream.control.hosting import control_server
     from pse_stream.control.instance import InstanceLock
     from pse_stream.control.systemd import notify
