@@ -70,6 +70,7 @@ class LevelMeter:
         self._filter = np.zeros(len(self._a) - 1, np.float64)  # (4,) state of the weighting
         self._pieces = np.zeros(PIECES, np.float64)  # (PIECES,) ring: weighted mean squares
 
+    @np.errstate(over="ignore")  # a sum of squares that overflows is found below
     def process(self, hop: Float32s) -> None:
         """Measure one hop.
 

@@ -76,6 +76,7 @@ class Resampler:
             return math.ceil((LIVE_HELD_BACK + 1) * max(self._ratio, 1.0)) + 1
         return max(0, math.floor(self._taken * self._ratio) - self._given)
 
+    @np.errstate(over="ignore")  # a sum of squares that overflows is found below
     def process(self, block: Float32s) -> Float32s:
         """What is ready after this block.
 

@@ -37,6 +37,7 @@ class WienerEngine:
         """Forget the past; the next frame is the first."""
         self._rule.reset()
 
+    @np.errstate(over="ignore")  # a sum of squares that overflows is found below
     def step(self, frame: Complex64s, out: Complex64s, level: int) -> None:
         """Enhance one frame; see `contract.Engine.step`."""
         parts = frame.view(np.float32)
