@@ -54,8 +54,8 @@ def machine() -> str:
     model = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
     load = os.getloadavg()[0]
     return (
-        f"{model or platform.processor()}, {os.cpu_count()} cores, load {load:.1f}; Python {platform.python_version()}, "
-        f"numpy {np.__version__}, onnxruntime {onnxruntime.__version__}"
+        f"{model or platform.processor()}, {os.cpu_count()} cores, load {load:.1f}; "
+        f"Python {platform.python_version()}, numpy {np.__version__}, onnxruntime {onnxruntime.__version__}"
     )
 
 

@@ -19,11 +19,15 @@ def dry_share(attenuation_db: float, *, no_limit_db: float = 100.0) -> float:
     return 0.0 if attenuation_db >= no_limit_db else float(10.0 ** (-attenuation_db / 20.0))
 
 
+Taps = tuple[tuple[int, float], ...]  # (hops ago, share) of a delay that may be on its way to another; shares sum to 1
+
+
 class DelayLine:
     """Give samples back a whole number of hops later; the tap may move."""
 
     def __init__(self, hop: int, max_hops: int) -> None:
         self._blocks = np.zeros((max_hops + 1, hop), np.float32)  # (max_hops + 1, hop) ring of blocks
+        self._steps = np.arange(1, hop + 1, dtype=np.float32) / np.float32(hop)  # (hop,)
         self._at = 0
 
     def push(self, block: Float32s) -> None:
@@ -35,6 +39,14 @@ class DelayLine:
         """The hop pushed `hops` ago (0: the newest); a view, valid until it is overwritten."""
         block: Float32s = self._blocks[(self._at - hops) % len(self._blocks)]
         return block
+
+    def blend(self, before: Taps, now: Taps, *, out: Float32s) -> None:
+        """Write a mix of taps whose shares move evenly from `before` to `now` within the hop; (hop,) float32."""
+        starts, ends = dict(before), dict(now)
+        out.fill(0.0)
+        for hops in sorted(starts.keys() | ends.keys()):
+            start, end = starts.get(hops, 0.0), ends.get(hops, 0.0)
+            out += (np.float32(start) + self._steps * np.float32(end - start)) * self.tap(hops)
 
     def reset(self) -> None:
         """Forget the past."""

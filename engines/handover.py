@@ -17,6 +17,7 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
+from pse_stream.dsp.mixing import Taps
 from pse_stream.dsp.spec import ENGINE_BINS, Complex64s
 from pse_stream.engines.contract import Engine
 
@@ -161,13 +162,17 @@ class Handover:
         return self._fade.switching
 
     @property
-    def lookaheads(self) -> tuple[int, int, float]:
-        """Lookahead in hops of the engine heard and of the one fading in; share of the latter in the last frame.
+    def lookaheads(self) -> Taps:
+        """(lookahead in hops, share) of what the last frame was made of; shares sum to 1.
 
-        Whatever is to be lined up with the output (the dry path) has to move with it during a change.
+        What is to be lined up with the output (the dry path) has to move with it during a change.
         """
         fade = self._fade
-        return fade.heard.engine.info.lookahead_hops, fade.coming.engine.info.lookahead_hops, fade.share
+        heard = fade.heard.engine.info.lookahead_hops
+        if not fade.switching:
+            return ((heard, 1.0),)
+        coming = fade.coming.engine.info.lookahead_hops
+        return ((heard, 1.0),) if coming == heard else ((heard, 1.0 - fade.share), (coming, fade.share))
 
     def to_engine(self, engine: Engine, level: int) -> None:
         """Begin to change; the newest wish wins."""

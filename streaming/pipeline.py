@@ -9,17 +9,20 @@ object, so a file denoised off line equals what was heard, sample for sample. On
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from pse_stream.dsp.highband import HighBand
 from pse_stream.dsp.limiter import Limiter
-from pse_stream.dsp.mixing import DelayLine, Mixer
-from pse_stream.dsp.spec import ENGINE_BINS, Float32s, STFTSpec
+from pse_stream.dsp.mixing import DelayLine, Mixer, Taps
+from pse_stream.dsp.spec import ENGINE_BINS, Complex64s, Float32s, STFTSpec
 from pse_stream.dsp.stft import Analysis, Synthesis
-from pse_stream.engines.contract import Engine
+from pse_stream.engines.contract import Engine, frame_energy
 from pse_stream.engines.handover import Handover
 from pse_stream.errors import EngineError
 
+OVERLAP_HOPS = 1  # between a frame and the samples that are made of it
 MAX_LOOKAHEAD_HOPS = 15  # 120 ms; an engine that needs more is not for live use
 
 
@@ -64,6 +67,9 @@ class Pipeline:
         self._frame = np.zeros(spec.n_bins, np.complex64)  # (n_bins,) what is synthesised
         self._block = np.zeros(spec.hop, np.float32)  # (hop,) the input, made finite
         self._handover = Handover(_checked(engine), _level(engine, level))
+        self._lookaheads: Taps = self._handover.lookaheads  # of the last hop
+        self._delayed = np.zeros(spec.n_bins, np.complex64)  # (n_bins,) scratch: noisy frames blended
+        self._dry_block = np.zeros(spec.hop, np.float32)  # (hop,) scratch: dry hops blended
 
     @property
     def engine(self) -> Engine:
@@ -138,7 +144,7 @@ class Pipeline:
             Written in full; may be `hop`.
         """
         block = self._block
-        if np.isfinite(np.dot(hop, hop)):
+        if math.isfinite(np.dot(hop, hop)):
             block[:] = hop
         else:
             block.fill(0.0)
@@ -152,8 +158,8 @@ class Pipeline:
         self._noisy[:n] = newest[:n]
         self._handover.step(self._noisy, self._clean)
 
-        delayed = self._frames[(self._at - self.lookahead_hops) % len(self._frames)]
-        if not np.isfinite(self._clean.view(np.float32).sum()):
+        delayed, dry = self._line_up()
+        if not math.isfinite(frame_energy(self._clean)):
             self._clean[:n] = delayed[:n]
             self.bad_frames += 1
             self._handover.reset()
@@ -161,8 +167,25 @@ class Pipeline:
         self._high.process(delayed, self._clean, out=self._frame)
 
         self._synthesis.process(self._frame, out=out)
-        self._mixer.process(out, self._dry.tap(1 + self.lookahead_hops), out=out)
+        self._mixer.process(out, dry, out=out)
         self._limiter.process(out)
+
+    def _line_up(self) -> tuple[Complex64s, Float32s]:
+        """The noisy frame and the dry hop that belong to what the engine gave just now.
+
+        While engines of different lookahead are blended, these are blended with the same shares.
+        """
+        before, now = self._lookaheads, self._handover.lookaheads
+        self._lookaheads = now
+        if len(now) == 1 and before == now:
+            hops = now[0][0]
+            return self._frames[(self._at - hops) % len(self._frames)], self._dry.tap(OVERLAP_HOPS + hops)
+        self._delayed.fill(0.0)
+        for hops, share in now:
+            self._delayed += self._frames[(self._at - hops) % len(self._frames)] * np.float32(share)
+        late, later = (tuple((OVERLAP_HOPS + hops, share) for hops, share in taps) for taps in (before, now))
+        self._dry.blend(late, later, out=self._dry_block)
+        return self._delayed, self._dry_block
 
     def reset(self) -> None:
         """Forget the past (not the settings); the next hop is the first."""
@@ -173,6 +196,7 @@ class Pipeline:
         self._dry.reset()
         self._frames.fill(0.0)
         self._handover.reset()
+        self._lookaheads = self._handover.lookaheads
 
 
 def _checked(engine: Engine) -> Engine:

@@ -139,14 +139,14 @@ def test_an_engine_that_looks_ahead_is_not_heard_before_it_speaks() -> None:
 
 def test_lookaheads_move_with_the_fade() -> None:
     handover = Handover(GainEngine(1.0), 0)
-    assert handover.lookaheads == (0, 0, 0.0)
+    assert handover.lookaheads == ((0, 1.0),)
     handover.to_engine(GainEngine(1.0, lookahead_hops=2), 0)
     hear(handover, WARM_HOPS + 2)
-    assert handover.lookaheads == (0, 0, 0.0)
+    assert handover.lookaheads == ((0, 1.0),)
     hear(handover, 3)
-    assert handover.lookaheads == (0, 2, pytest.approx(0.5))
+    assert handover.lookaheads == ((0, pytest.approx(0.5)), (2, pytest.approx(0.5)))
     hear(handover, 3)
-    assert handover.lookaheads == (2, 2, 0.0)
+    assert handover.lookaheads == ((2, 1.0),)
 
 
 def test_reset_completes_a_change() -> None:

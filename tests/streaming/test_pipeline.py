@@ -144,6 +144,19 @@ def test_s12_engine_change_is_complete_within_100_ms_and_does_not_jump() -> None
     assert steps.max() < 0.5 * 2 * np.pi * 100 / 48_000 * 1.2
 
 
+@pytest.mark.parametrize("settings", [{"bypass": True}, {"attenuation_db": 3.0}, {}], ids=["dry", "half", "wet"])
+def test_a_change_to_an_engine_that_looks_ahead_does_not_jump(settings: dict[str, float]) -> None:
+    pipeline = Pipeline(16_000, BypassEngine(), **settings)
+    t = np.arange(120 * pipeline.hop) / 16_000
+    x = (0.3 * np.sin(2 * np.pi * 330 * t)).astype(np.float32)  # its phase differs by 0.92 of a turn after three hops
+    parts = []
+    for k, engine in enumerate([Delayed(), BypassEngine(), Delayed(), BypassEngine()]):
+        parts.append(run(pipeline, x[k * 30 * pipeline.hop : (k + 1) * 30 * pipeline.hop]))
+        pipeline.set_engine(engine)
+    y = np.concatenate(parts)
+    assert np.abs(np.diff(y)).max() < 1.1 * np.abs(np.diff(x)).max()
+
+
 def test_reset_makes_the_next_hop_the_first() -> None:
     pipeline = Pipeline(48_000, BypassEngine(), attenuation_db=20.0)
     x = noise(pipeline)
