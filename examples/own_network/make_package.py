@@ -2,7 +2,7 @@
 
     python make_package.py FOLDER        (needs `pip install onnx`)
 
-The network is a Wiener gain on a running mean of the power, which it takes for noise: good enough to hear that it works.
+The network is a Wiener gain on a running mean of the power, which it takes for noise: enough to hear that it works.
 What matters is the frame: spectrum and state in, spectrum and state out, golden frames from another program than
 ONNX Runtime (here NumPy, in real life the trainer), everything else in the description.
 """
