@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from pse_stream.training.corpus import SAMPLE_RATE, CorpusError, Store
+from pse_stream.training.rooms import random_room
 from pse_stream.training.synthetic import any_noise, smooth_curve, unit_rms
 
 Float32s = NDArray[np.float32]
@@ -30,6 +31,7 @@ class MixSpec:
     p_clean: float = 0.05
     p_noise_only: float = 0.05
     p_room: float = 0.4
+    p_simulated_room: float = 0.0  # share of the rooms that are computed on the fly instead of read
     early_ms: float = 50.0
     keep_room: bool = False
     p_second_noise: float = 0.35
@@ -152,7 +154,7 @@ class Mixer:
     ) -> tuple[Float32s, Float32s, Float32s]:
         """Room and microphone: speech as heard, target, noise. One transform for both filters."""
         spec, n = self.spec, len(speech)
-        room = self._rooms and rng.random() < spec.p_room
+        room = (self._rooms or spec.p_simulated_room) and rng.random() < spec.p_room
         size = fft.next_fast_len(n + (SAMPLE_RATE if room else 0), real=True)
         bins = size // 2 + 1
         microphone = self._microphone(rng, bins)
@@ -176,7 +178,10 @@ class Mixer:
 
     def _room(self, rng: np.random.Generator) -> tuple[Float32s, Float32s]:
         """An impulse response (at most 1 s, direct sound at time zero) and its first `early_ms`."""
-        rir = self._store.audio(self._rooms[rng.integers(len(self._rooms))])[: SAMPLE_RATE + 40]
+        if not self._rooms or (self.spec.p_simulated_room and rng.random() < self.spec.p_simulated_room):
+            rir = random_room(rng)
+        else:
+            rir = self._store.audio(self._rooms[rng.integers(len(self._rooms))])[: SAMPLE_RATE + 40]
         direct = int(np.argmax(np.abs(rir[: int(0.02 * SAMPLE_RATE)])))
         rir = rir[direct:][:SAMPLE_RATE].copy()
         if rng.random() < 0.5:  # nearer or farther than measured: change direct sound against the rest
