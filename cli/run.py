@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import locale
+import math
 import os
 import sys
 import time
@@ -238,15 +239,18 @@ def show_page(watch: Watch) -> None:
 
 def show_lines(console: Console, watch: Watch) -> None:
     """A line at every event, and now and then one in between."""
-    from pse_stream.cli.status import line
+    from pse_stream.cli.status import delay_words, line
 
     said: tuple[str, ...] = ()
-    due = time.monotonic() + LINE_S
+    settled, due = time.monotonic() + SETTLE_S, time.monotonic() + LINE_S
     while (now := watch.next(1.0)) is not None:
         fresh = [event for event in now.events if event not in said]
         said = now.events
         for event in fresh:
             console.note(event)
+        if time.monotonic() >= settled:
+            settled = math.inf
+            console.note(f"delay: {delay_words(now)}")
         if time.monotonic() >= due:
             due += LINE_S
             console.note(line(now))
@@ -259,7 +263,8 @@ def welcome(console: Console, now: Snapshot) -> None:
         console.note(f'choose in your programs: "{now.virtual_mic}"')
     else:
         console.note(f"plays to: {now.output_device}")
-    console.note(f"engine: {now.engine.id}, level {now.engine.level} ({now.engine.level_name}). Ctrl-C stops.")
+    console.note(f"engine: {now.engine.id}, level {now.engine.level} ({now.engine.level_name})")
+    console.note("to see and change it: pse-stream tui, or pse-stream ctl. Ctrl-C stops.")
 
 
 def no_microphone() -> str:

@@ -16,8 +16,7 @@ from pse_stream.streaming.settings import Origin, Settings
 
 CONFIG_NAME = "config.toml"
 VARIABLE = "PSE_STREAM_"
-#: Variables that are no settings.
-OTHER_VARIABLES = (f"{VARIABLE}CONFIG", f"{VARIABLE}INSTANCE")
+CONFIG_VARIABLE = f"{VARIABLE}CONFIG"  # names a file; no setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +36,8 @@ def config_files(explicit: Path | None, environ: Mapping[str, str] = os.environ)
     ConfigError
         If one that was asked for by name does not exist.
     """
-    if explicit is None and environ.get(f"{VARIABLE}CONFIG"):
-        explicit = Path(environ[f"{VARIABLE}CONFIG"])
+    if explicit is None and environ.get(CONFIG_VARIABLE):
+        explicit = Path(environ[CONFIG_VARIABLE])
     if explicit is not None:
         if not explicit.is_file():
             raise ConfigError(f'there is no configuration file "{explicit}".', name="no_config", hint="Check the name.")
@@ -93,7 +92,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Placed]:
         if variable in names:
             key = names[variable]
             found[key.setting] = Placed(parsed(key, word, variable), variable)
-        elif variable not in OTHER_VARIABLES and (near := difflib.get_close_matches(variable, names, n=1, cutoff=0.8)):
+        elif variable != CONFIG_VARIABLE and (near := difflib.get_close_matches(variable, names, n=1, cutoff=0.8)):
             raise ConfigError(
                 f"the variable {variable} is set, but nothing reads it.", name="unknown_key", hint=f"Use {near[0]}."
             )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +144,45 @@ def test_second_start_under_one_name_exits_8_with_the_pid_and_another_name_is_fr
     finally:
         running.kill()
         running.communicate()
+
+
+@pytest.mark.parametrize(("environment", "drawn"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_on_a_terminal_the_page_is_drawn_unless_plain_text_is_asked_for(
+    recording: Path, environment: dict[str, str], drawn: bool
+) -> None:
+    shown = on_a_terminal(["--play", str(recording), "--seconds", "1"], environment)
+    assert ("\x1b[" in shown) is drawn
+    assert ("RUNNING" in shown) is drawn
+    assert "Ctrl-C stops" in shown
+
+
+def test_progress_of_enhance_is_a_bar_on_a_terminal(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "in.wav", np.zeros(8_000 * 20, np.float32), 8_000)
+    shown = on_a_terminal(["enhance", str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav")], {})
+    assert "100%" in shown
+    assert "[#####" in shown
+
+
+def on_a_terminal(arguments: list[str], environment: dict[str, str]) -> str:
+    """Everything that a command line writes to a terminal of 80 by 24."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    plain = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    running = subprocess.Popen(
+        [sys.executable, "-m", "pse_stream.main", *arguments],
+        stdin=theirs, stdout=theirs, stderr=theirs, env=plain | {"TERM": "xterm-256color"} | environment,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    try:
+        while piece := os.read(ours, 65_536):
+            shown += piece
+    except OSError:  # the other end was closed
+        pass
+    finally:
+        os.close(ours)
+        assert running.wait(30) == 0, shown.decode(errors="replace")
+    return shown.decode(errors="replace")
 
 
 # --- the page and the line -------------------------------------------------------------------------------------------
