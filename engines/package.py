@@ -16,6 +16,7 @@ import hashlib
 import io
 import re
 import tomllib
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -247,6 +248,7 @@ def check_description(told: Description, folder: Path) -> None:
         (not told.levels, "there are no [[levels]]; expected at least one"),
         (not 0 < told.golden_tolerance <= 0.1, f"golden_tolerance = {told.golden_tolerance}; expected up to 0.1"),
         (len({level.name for level in told.levels}) < len(told.levels), "two levels have the same name"),
+        (not all(map(_shows_safely, _texts(told))), "a text holds control characters; expected plain text"),
     ):
         if wrong:
             raise _broken(folder, f"{DESCRIPTION_FILE}: {sentence}")
@@ -260,6 +262,13 @@ def check_description(told: Description, folder: Path) -> None:
             raise _broken(folder, f"{DESCRIPTION_FILE}: {name!r} is not in [files]; every file needs its sha256")
     for level in told.levels:
         _check_level(level, folder)
+
+
+def _texts(told: Description) -> list[str]:
+    """Everything that may be shown to a person."""
+    texts = [told.version, told.title, told.family, told.licence_weights, told.licence_code, *told.licence_data]
+    texts += [level.name for level in told.levels]
+    return [*texts, *told.quality, *told.provenance, *map(str, told.provenance.values())]
 
 
 def _check_level(level: PackageLevel, folder: Path) -> None:
@@ -296,9 +305,17 @@ def _bytes(folder: Path, name: str) -> bytes:
 
 def _card(folder: Path) -> str:
     try:
-        return _bytes(folder, CARD_FILE).decode()
+        card = _bytes(folder, CARD_FILE).decode()
     except UnicodeDecodeError as error:
         raise _broken(folder, f"{CARD_FILE} is not UTF-8: {error}") from error
+    if not _shows_safely(card.replace("\n", "").replace("\r", "").replace("\t", "")):
+        raise _broken(folder, f"{CARD_FILE} holds control characters; expected plain text")
+    return card
+
+
+def _shows_safely(text: str) -> bool:
+    """No escape sequences: what a stranger wrote ends up on somebody's terminal."""
+    return not any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in text)
 
 
 def _broken(folder: Path, sentence: str) -> EngineError:

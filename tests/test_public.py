@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,11 @@ def test_files_are_named_by_their_concept_and_hold_one() -> None:
     assert [file for file in FILES if file.stem in VAGUE] == []
     lengths = {file: len((ROOT / file).read_text().splitlines()) for file in FILES}
     assert {file: n for file, n in lengths.items() if n > MAX_LINES} == {}
+
+
+def test_every_error_name_of_the_engines_is_in_their_docs() -> None:
+    source = "".join((ROOT / file).read_text() for file in FILES if file.parts[0] == "engines")
+    names = set(re.findall(r'name="((?:unknown_)?engine\w*)"', source))
+    assert len(names) >= 8
+    documented = set(re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "docs/engines.md").read_text(), re.MULTILINE))
+    assert names == documented

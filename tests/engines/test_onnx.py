@@ -80,6 +80,18 @@ def _half_precision_state() -> bytes:
     return made.SerializeToString()
 
 
+def _weights_elsewhere() -> bytes:
+    """A graph that wants to read a file of the machine."""
+    made = onnx.load_from_string(gain_graph(0.5))
+    weight = next(tensor for tensor in made.graph.initializer if tensor.name == "gain")
+    weight.ClearField("raw_data")
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", "/etc/passwd"), ("offset", "0"), ("length", "4")):
+        entry = weight.external_data.add()
+        entry.key, entry.value = key, value
+    return made.SerializeToString()
+
+
 HALF_STATES = (State("s", "s_out", (1, 1, 1)),)
 
 
@@ -89,12 +101,22 @@ HALF_STATES = (State("s", "s_out", (1, 1, 1)),)
         (b"no graph at all", GAIN_STATES, "cannot load it"),
         (gain_graph(0.5)[:-20], GAIN_STATES, "cannot load it"),
         (_unknown_operator(), GAIN_STATES, "Frobnicate"),
+        (_weights_elsewhere(), GAIN_STATES, "cannot load it"),
         (_other_names(), GAIN_STATES, r"inputs are \['spectrum', 'state_0'\]; the description promises"),
         (gain_graph(0.5), (), r"inputs are \['spec', 'state_0'\]"),
         (gain_graph(0.5), (State("state_0", "state_0_out", (1, 2, 1)),), r"'state_0' is tensor\(float\) \[1, 1, 1\]"),
         (_half_precision_state(), HALF_STATES, r"'s' is tensor\(float16\)"),
     ],
-    ids=["text", "truncated", "unknown operator", "names", "undeclared state", "shape", "float16"],
+    ids=[
+        "text",
+        "truncated",
+        "unknown operator",
+        "file of the machine",
+        "names",
+        "undeclared state",
+        "shape",
+        "float16",
+    ],
 )
 def test_graphs_that_cannot_be_played_are_refused_in_words(
     tmp_path: Path, graph: bytes, states: tuple[State, ...], words: str

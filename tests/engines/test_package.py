@@ -12,7 +12,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from pse_stream.engines.onnx import open_package
 from pse_stream.engines.package import GOLDEN_FILE, Package, read_package
 from pse_stream.engines.package_writer import write_package
 from pse_stream.errors import EngineError
@@ -48,6 +51,10 @@ def _remove(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
 
+def _rewrite(name: str, text: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes(text.encode(errors="surrogateescape")) and None
+
+
 def _link(folder: Path) -> None:
     (folder / "l0.onnx").rename(folder / "elsewhere")
     (folder / "l0.onnx").symlink_to(folder / "elsewhere")
@@ -79,6 +86,9 @@ def _link(folder: Path) -> None:
         (_edit('file = "l0.onnx"', 'file = "../l0.onnx"'), "engine_package", "is not in [files]"),
         (_edit('"l0.onnx" = "', '"../l0.onnx" = "'), "engine_package", "no plain file name"),
         (_edit('"l0.onnx" = "', '"/etc/passwd" = "'), "engine_package", "no plain file name"),
+        (_edit("Network tiny", "\\u001b[2JNetwork"), "engine_package", "a text holds control characters"),
+        (_rewrite("card.md", "# Nice\x1b]0;title\x07"), "engine_package", "card.md holds control characters"),
+        (_rewrite("card.md", "caf\udce9"), "engine_package", "card.md is not UTF-8"),
         (_edit('"l0.onnx" = "', '"l0.onnx" = "x'), "engine_package", "expected 64 hex digits"),
     ],
 )
@@ -171,6 +181,26 @@ def test_what_cannot_be_a_package_leaves_nothing_behind(tmp_path: Path, made: Pa
         with pytest.raises(EngineError, match=words):
             write_package(tmp_path / "new", made.description, card="x", **arguments)
     assert [path.name for path in tmp_path.iterdir()] == [made.folder.name]
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damage_at_random_is_an_engine_error_or_harmless(made: Package, data: st.DataObject) -> None:
+    """Bytes changed, cut off or added anywhere: a package opens as it was or is refused in words."""
+    path = made.folder / data.draw(st.sampled_from(sorted([*made.description.files, "model.toml"])))
+    whole = path.read_bytes()
+    at = data.draw(st.integers(0, len(whole) - 1))
+    new = data.draw(st.binary(max_size=8))
+    try:
+        path.write_bytes(whole[:at] + new + whole[at + data.draw(st.integers(0, 40)) :])
+        try:
+            engine = open_package(made.folder)
+        except EngineError as error:
+            assert str(made.folder) in str(error)
+        else:
+            assert engine.package.description.files == made.description.files
+    finally:
+        path.write_bytes(whole)
 
 
 def test_reading_descriptions_needs_no_onnx_runtime(made: Package) -> None:
