@@ -219,6 +219,7 @@ class Diagnosis:
             return None
         name = seen.input_name if silent_in >= silent_out else seen.output_name
         if seen.facts.input_suspended and silent_in >= silent_out:
+            self._in.since = seen.now - STILL_S  # the wait for a device that should give sound begins after this
             return Verdict(state="stalled", reason=f'"{name}" is suspended by the sound server; waiting', forget=True)
         action: Action = "reopen" if still_s >= STILL_REOPEN_S else "none"
         verb = "gives" if silent_in >= silent_out else "takes"

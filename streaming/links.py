@@ -82,6 +82,7 @@ class Links:
         stream, self.input = self.input, None
         if stream is not None:
             stream.close()
+            self.runner.restart(forget=True)  # what comes next has nothing to do with what came before
 
     def close_output(self) -> None:
         """Give the output back."""

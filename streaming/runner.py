@@ -33,6 +33,7 @@ from pse_stream.streaming.snapshot import Counters, EngineStatus, Load, Meter
 REPORT_HOPS = 5  # 25 reports a second
 SPLICE_S = 0.004  # cross-fade over what was dropped
 HOP_S = 1.0 / HOPS_PER_SECOND
+UNSTEADY_S = 0.4  # callbacks that still come in bursts after this long always will
 STALE_S = 5 * HOP_S  # a side that has not called for this long tells nothing about its clock
 AUDIBLE_DB = -90.0  # dBFS RMS; of less than this nothing can be removed that anybody would miss
 REMOVED_SHARE = 0.15  # per report: a figure that can be read, not a flicker
@@ -120,6 +121,7 @@ class Runner:
         self._engine_error = ""
         self._removed_db = 0.0
         self._underruns_seen = 0
+        self._flowing_since = 0.0
 
     # --- from other threads -------------------------------------------------------------------------------------
 
@@ -293,9 +295,10 @@ class Runner:
         asked, read, went = self.outlet.mark
         if self.outlet.blocks == self._watched[1] and self._settle == 0:
             went = came - HOP_S  # a device that asks right after it recorded: as if it had asked one hop ago
+        if not self._flows:
+            self._flowing_since = self._now()
         self._flows.append((recorded - asked) / self.rate + went - came)
-        seen = min(self.inlet.blocks - self._watched[0], self.outlet.blocks - self._watched[1])
-        if seen < self._settle or len(self._flows) < max(1, self._settle):
+        if not self._settled():
             return
         flow = median(self._flows)
         self._phase_s = flow % HOP_S  # whole hops recorded and asked for do not count
@@ -303,14 +306,23 @@ class Runner:
         wanted = recorded - asked + round((self._backlog.target_s - flow) * self.rate)
         waiting = (recorded - self.inlet.ring.read_count) + (self.outlet.ring.written - read)
         pad = wanted - waiting - self.hop
-        if pad < -self.hop:
-            return  # a whole hop too much waits: let it pass first
+        if pad < -self.hop:  # whole hops too much wait: let them go first
+            skipped = self.inlet.ring.skip(-pad // self.hop * self.hop)
+            self._dropped += skipped // self.hop
+            return
         for at in range(0, pad, self.hop):
             self.outlet.ring.write(self._silence[: min(pad - at, self.hop)])
         self.outlet.ring.write(block[max(0, -pad) :])
         self._aligned = self.outlet.expecting = True
         self._level_s = self._backlog.target_s
         self._backlog.restart(self._now())
+
+    def _settled(self) -> bool:
+        """True once both sides have called often enough, and steadily or for long enough."""
+        seen = min(self.inlet.blocks - self._watched[0], self.outlet.blocks - self._watched[1])
+        if seen < self._settle or len(self._flows) < max(1, self._settle):
+            return False
+        return max(self._flows) - min(self._flows) < HOP_S or self._now() - self._flowing_since > UNSTEADY_S
 
     def _publish(self) -> None:
         pipeline, engine = self.pipeline, self.pipeline.engine.info

@@ -4,6 +4,7 @@ PortAudio opens the cables as ALSA devices, browsers see them as PulseAudio devi
 audio set-up is touched. A cable `room` is a null sink `room_sink` (write here) whose monitor is published as a source
 `room` (read here). Samples are float32 and come back bit for bit as long as the stream has the cable's rate and
 channel count, all volumes are 100 % and nobody was late (a late stream gets a gap of zeros, with or without a flag).
+The first cable is the default microphone, the last one the default loudspeaker.
 
     with VirtualSoundcard([Cable("room"), Cable("ear")]) as card:
         pa = pyaudio.PyAudio()          # only now: PortAudio scans the devices once
@@ -108,7 +109,7 @@ class VirtualSoundcard:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def _write_configuration(self) -> None:
-        folder, first = self.dir, self.cables[0]
+        folder, first, last = self.dir, self.cables[0], self.cables[-1]
         (folder / "client.conf").write_text("autospawn = no\nenable-shm = no\n")
         (folder / "daemon.conf").write_text(  # the format that browsers take for every device
             "default-sample-format = float32le\ndefault-sample-rate = 48000\n"
@@ -116,14 +117,14 @@ class VirtualSoundcard:
         )
         socket = f"load-module module-native-protocol-unix socket={folder}/native auth-anonymous=1"
         modules = ["load-module " + " ".join(words) for cable in self.cables for words in cable.modules()]
-        defaults = [f"set-default-sink {first.sink}", f"set-default-source {first.name}"]
+        defaults = [f"set-default-sink {last.sink}", f"set-default-source {first.name}"]
         (folder / "start.pa").write_text("\n".join([socket, *modules, *defaults]) + "\n")
         # One PCM per device. `default` must exist: PortAudio 19.6 aborts in BuildDeviceList (assertion
         # devIdx < numDeviceNames) when every PCM opens and none is named default.
         names = [name for cable in self.cables for name in (cable.sink, cable.name)]
         (folder / "asound.conf").write_text(
             "".join(f'pcm.{name} {{ type pulse device "{name}" }}\n' for name in names)
-            + f'pcm.default {{ type asym playback.pcm "{first.sink}" capture.pcm "{first.name}" }}\n'
+            + f'pcm.default {{ type asym playback.pcm "{last.sink}" capture.pcm "{first.name}" }}\n'
         )
 
     def start(self) -> None:

@@ -129,7 +129,6 @@ class FakeDevice:
         self._step: Callable[[], bool] | None = None
         self._tick: Callable[[], None] | None = None
         self._next_tick = self._now + TICK_S
-        self._busy = False
         self._finished = False
 
     # --- the contract -------------------------------------------------------------------------------------------
@@ -189,16 +188,13 @@ class FakeDevice:
 
     def spend(self, seconds: float) -> None:
         """Called from inside the worker: it is busy this long while the callbacks go on."""
-        busy, self._busy = self._busy, True
         self._run(self._now + seconds, working=False)
-        self._busy = busy
 
     def _run(self, end: float, *, working: bool) -> None:
         while True:
             running = [s for s in self._streams if s.active]
             due = min((s.due for s in running), default=np.inf)
-            ticking = working and self._next_tick <= min(due, end)
-            if ticking:
+            if working and self._next_tick <= max(self._now, min(due, end)):
                 self._now = max(self._now, self._next_tick)
                 self._next_tick += TICK_S
                 if self._tick is not None:
@@ -208,8 +204,8 @@ class FakeDevice:
                 self._deliver(min(running, key=lambda s: s.due))
             else:
                 break
-            while working and not self._busy and self._step is not None and self._step():
-                pass
+            while working and self._step is not None and self._now < min(end, self._next_tick) and self._step():
+                pass  # a slow engine moves the time on itself
         self._now = max(self._now, end)
 
     def _deliver(self, stream: FakeStream) -> None:

@@ -1,0 +1,37 @@
+"""How much sound should wait."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pse_stream.streaming.cushion import GROWTH_S, MARGIN_S, MOST_S, QUIET_S, Cushion
+
+HOP_S, SLACK_S = 0.008, 0.003
+
+
+@given(phase=st.floats(-1.0, 1.0))
+def test_the_level_leaves_the_slack_and_no_more_than_a_hop_above_it(phase: float) -> None:
+    level = Cushion(HOP_S, SLACK_S).level(phase)
+    assert SLACK_S + MARGIN_S - 1e-9 <= level <= SLACK_S + MARGIN_S + HOP_S + 1e-9
+    # A whole number of hops beside the phase: what is between two hops protects nobody.
+    hops = (level - MARGIN_S - phase) / HOP_S
+    assert hops == pytest.approx(round(hops), abs=1e-6)
+
+
+def test_two_clocks_go_through_every_phase_so_the_worst_one_counts() -> None:
+    cushion = Cushion(HOP_S, SLACK_S)
+    assert cushion.rotating_level == pytest.approx(max(cushion.level(p / 1000 * HOP_S) for p in range(1000)), abs=1e-4)
+
+
+def test_holes_widen_the_cushion_up_to_a_bound_and_quiet_minutes_narrow_it() -> None:
+    cushion = Cushion(HOP_S, SLACK_S)
+    assert cushion.look(1, 0.0)
+    assert cushion.slack_s == pytest.approx(SLACK_S + GROWTH_S)
+    cushion.look(100, 1.0)
+    assert cushion.slack_s == pytest.approx(SLACK_S + MOST_S)
+    assert not cushion.look(0, 1.0 + QUIET_S - 1)
+    for minute in range(20):
+        cushion.look(0, 2.0 + QUIET_S * (minute + 1))
+    assert cushion.slack_s == pytest.approx(SLACK_S)
