@@ -122,7 +122,7 @@ def _row(entry: EngineEntry, default: bool) -> list[str]:
         return [mark, "-", "-", "-", "-", "-", entry.origin, "cannot be used (see below)"]
     macs = [level.macs_per_second / 1e6 for level in about.levels if level.macs_per_second]
     cost = "-" if not macs else f"{min(macs):.0f}" if len(macs) == 1 else f"{min(macs):.0f} to {max(macs):.0f}"
-    quality = ", ".join(f"{name} {value:g}" for name, value in list(about.quality.items())[:2]) or "-"
+    quality = ", ".join(f"{name} {value:.3g}" for name, value in list(about.quality.items())[:2]) or "-"
     return [
         mark,
         str(len(about.levels)),

@@ -162,3 +162,27 @@ def test_report_to_send_is_shown_and_saved(cli: Cli, soundcard: Card, voice: Non
     assert text in ran.err
     assert "microphone   Room" in text
     assert str(Path.home()) not in text
+
+
+def test_s30_a_sound_server_that_comes_later_than_we_is_waited_for(soundcard: Card, voice: None) -> None:
+    soundcard.stop()
+    up = False
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pse_stream.main", "--engine", "bypass", "--wait-s", "60"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TERM": "dumb"},
+    )
+    try:
+        assert process.stderr is not None
+        assert "Starting" in process.stderr.readline()
+        time.sleep(2.0)
+        assert process.poll() is None
+        soundcard.start()
+        up = True
+        assert eventually(lambda: "pse_mic" in sources(soundcard), 30.0)
+    finally:
+        process.kill()
+        process.communicate()
+        if not up:
+            soundcard.start()
