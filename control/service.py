@@ -19,6 +19,8 @@ from pse_stream.errors import ConfigError, PseError
 #: Runs a command; gives its exit code and what it wrote.
 Run = Callable[[Sequence[str]], tuple[int, str]]
 
+SOUND_SERVER_WAIT_S = "60"  # at login the sound server may come later than we, whatever the order says
+
 _UNIT = """\
 # Written by `pse-stream service install`; removed by `pse-stream service remove`.
 [Unit]
@@ -83,7 +85,7 @@ def unit_text(instance: str, flags: Sequence[str]) -> str:
     ConfigError
         If a flag cannot be written into a unit.
     """
-    words = [sys.executable, "-m", "pse_stream.main", "run", "--quiet"]
+    words = [sys.executable, "-m", "pse_stream.main", "run", "--quiet", "--wait-s", SOUND_SERVER_WAIT_S]
     if instance != DEFAULT_INSTANCE:
         words += ["--instance", instance]
     return _UNIT.format(command=" ".join(_quoted(word) for word in [*words, *flags]))
