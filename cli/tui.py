@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 
@@ -35,19 +36,18 @@ def command(
     from pse_stream.control.client import ControlClient
 
     client = ControlClient(connect, instance=instance, key=key, server_key=server_key, name="tui")
-    if plain or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty():
+    if plain or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty() or not sys.stderr.isatty():
         from pse_stream.control.tui.plain import follow
 
         follow(client)
         return
-    try:
-        import textual  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("textual") is None:
         raise UsageError(
             "the screen needs the package textual.",
             name="not_installed",
             hint="pip install 'pse-stream[tui]', or --plain",
-        ) from None
+        )
+    os.environ.setdefault("TEXTUAL_FPS", "15")  # frames a second at most; read when Textual is imported
     from pse_stream.control.tui.app import TuiApp
 
     TuiApp(client, colour=console.colour).run()

@@ -59,7 +59,7 @@ class ControlClient:
 
     Parameters
     ----------
-    address : str or None
+    address : str, Address or None
         `tcp://host[:port]`; None: this machine.
     instance : str
         Which denoiser of this machine.
@@ -75,7 +75,7 @@ class ControlClient:
 
     def __init__(
         self,
-        address: str | None = None,
+        address: str | Address | None = None,
         *,
         instance: str = DEFAULT_INSTANCE,
         timeout_s: float = 2.0,
@@ -84,11 +84,12 @@ class ControlClient:
         server_key: str | None = None,
         name: str = "",
     ) -> None:
-        self.address = (
-            Address.local(instance)
-            if address is None
-            else Address.network(address, find_keys(address, key, server_key))
-        )
+        if address is None:
+            self.address = Address.local(instance)
+        elif isinstance(address, str):
+            self.address = Address.network(address, find_keys(address, key, server_key))
+        else:
+            self.address = address
         self._timeout_s = timeout_s
         self._retries = retries
         self._name = name
@@ -119,6 +120,10 @@ class ControlClient:
         """Leave; the denoiser runs on."""
         with self._lock:
             self._drop()
+
+    def twin(self) -> ControlClient:
+        """Another connection to the same denoiser, for another thread that should not wait for this one."""
+        return ControlClient(self.address, timeout_s=self._timeout_s, retries=self._retries, name=self._name)
 
     def __enter__(self) -> Self:
         return self

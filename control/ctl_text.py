@@ -23,15 +23,20 @@ def _word(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def state_word(state: Mapping[str, Any]) -> str:
+    """`degraded (hops are late)`."""
+    reason = f" ({state['reason']})" if state.get("reason") else ""
+    return f"{state.get('state', 'unknown')}{reason}"
+
+
 def status_lines(status: Mapping[str, Any]) -> str:
     """What `ctl status` and `tui --plain` say; the same facts as the screen's."""
     settings, engine, latency = status["settings"], status["engine"], status["latency"]
     load, counters = status["load"], status["counters"]
-    reason = f" ({status['reason']})" if status["reason"] else ""
     pinned = ", pinned" if engine["level_pinned"] else ""
     readers = "unknown" if status["readers"] is None else status["readers"]
     lines = [
-        f"state     {status['state']}{reason}",
+        f"state     {state_word(status)}",
         f"engine    {engine['id']}, level {engine['level']} of 0 to {engine['level_count'] - 1}{pinned}",
         f"profile   {settings['profile'] or 'none'}",
         f"bypass    {_word(settings['bypass'])}    mute {_word(settings['mute'])}"

@@ -58,7 +58,7 @@ def _level(client: ControlClient, parsed: Arguments) -> Applied | str:
     if parsed.to == "auto":
         return client.release_level()
     if parsed.to in ("up", "down"):
-        return _step(client, 1 if parsed.to == "up" else -1, parsed.pin)
+        return step(client, 1 if parsed.to == "up" else -1, parsed.pin)
     if parsed.to is not None and not parsed.to.isdigit():
         raise UsageError(f"level {parsed.to}: expected a number, up, down or auto.")
     level = None if parsed.to is None else int(parsed.to)
@@ -67,8 +67,8 @@ def _level(client: ControlClient, parsed: Arguments) -> Applied | str:
     return client.set_level(level, if_revision=parsed.if_revision)
 
 
-def _step(client: ControlClient, by: int, pin: bool) -> Applied:
-    """One step up or down, at most to the end; again if somebody changed something meanwhile."""
+def step(client: ControlClient, by: int, pin: bool) -> Applied:
+    """One quality step up or down, at most to the end; again if somebody changed something meanwhile."""
     for attempt in range(_STEP_TRIES):
         status = client.status()
         engine = status["engine"]
