@@ -246,6 +246,8 @@ class Watcher:
         except OSError:
             return
         self._process = process
+        if self._leave.is_set():  # stopped meanwhile, and nobody else knows of the process
+            process.terminate()
         self._dirty.set()  # whatever happened before we listened
         with process:
             assert process.stdout is not None
