@@ -91,6 +91,9 @@ def command(
       ffmpeg -i talk.mp4 -f wav - | pse-stream enhance - -o talk.wav
     """
     jobs = plan(list(inputs), output, reference)
+    stems = [job.source.stem for job in jobs]
+    if report is not None and len(set(stems)) < len(stems):
+        raise UsageError("two inputs of one name would share a report.", hint="Denoise them one after the other.")
     if dry_run:
         for job in jobs:
             console.result(f"{job.source} -> {job.target}")

@@ -65,6 +65,7 @@ def test_dry_run_says_what_would_be_written_and_writes_nothing(cli: Cli, noisy: 
         ["-", "a.wav", "-o", "out"],
         ["x/a.wav", "y/a.wav", "-o", "out"],  # two of one name
         ["a.wav", "b.wav", "--reference", "noisy.wav"],
+        ["x/a.wav", "y/a.flac", "--report", "r"],
         [],
     ],
 )
