@@ -12,6 +12,8 @@ from pse_stream.cli import flags
 from pse_stream.cli.console import Console
 from pse_stream.errors import UsageError
 
+SMALLEST = (60, 16)  # columns, rows; lines below that
+
 
 @click.command(name="tui")
 @click.option("--instance", default="default", metavar="NAME", help="Which denoiser of this machine.")
@@ -36,7 +38,7 @@ def command(
     from pse_stream.control.client import ControlClient
 
     client = ControlClient(connect, instance=instance, key=key, server_key=server_key, name="tui")
-    if plain or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty() or not sys.stderr.isatty():
+    if plain or not _is_screen():
         from pse_stream.control.tui.plain import follow
 
         follow(client)
@@ -51,3 +53,11 @@ def command(
     from pse_stream.control.tui.app import TuiApp
 
     TuiApp(client, colour=console.colour).run()
+
+
+def _is_screen() -> bool:
+    """A terminal that can be drawn on, and large enough to be."""
+    if os.environ.get("TERM") == "dumb" or not sys.stdout.isatty() or not sys.stderr.isatty():
+        return False
+    columns, rows = os.get_terminal_size(sys.stderr.fileno())
+    return columns >= SMALLEST[0] and rows >= SMALLEST[1]

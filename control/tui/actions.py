@@ -17,6 +17,8 @@ class Action(NamedTuple):
 
 
 ACTIONS = (
+    Action("q,ctrl+c", "q", "leave", "quit", "Leave the screen; the denoiser runs on"),
+    Action("question_mark,f1", "?", "explain", "help", "Help for the part that has the focus, and all keys"),
     Action("b", "b", "toggle_bypass", "bypass", "Hear the microphone as it is, with the same delay", "bypass.toggle"),
     Action("m", "m", "toggle_mute", "mute", "Digital silence, whatever else is set", "mute.toggle"),
     Action("plus", "+/-", "level_up", "level", "One quality step more", "level.set"),
@@ -34,10 +36,8 @@ ACTIONS = (
     Action("s", "s", "spectrogram", "", "Spectrograms on or off (off over ssh)"),
     Action("c", "c", "clear_clips", "", "Put the clip lamps out"),
     Action("slash", "/", "filter_events", "", "Show only events with these words"),
-    Action("question_mark,f1", "?", "explain", "help", "Help for the part that has the focus, and all keys"),
     Action("x", "x", "retry", "", "Try to connect now"),
     Action("Q", "Q", "shutdown", "", "Stop the denoiser itself", "shutdown"),
-    Action("q,ctrl+c", "q", "leave", "quit", "Leave the screen; the denoiser runs on"),
 )
 
 

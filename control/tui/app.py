@@ -33,7 +33,7 @@ from pse_stream.errors import PseError
 
 TEXT_S = 0.5  # words are drawn this often; meters with every batch
 TOPICS = ("state", "engine", "gate", "governor", "events", "meters")
-WIDE_COLUMNS = 120
+NARROW_COLUMNS, WIDE_COLUMNS = 72, 120
 COLUMN_S = 0.19  # between columns of the spectrograms: five a second, jitter of the batches allowed for
 
 
@@ -91,13 +91,19 @@ class TuiApp(App[None]):
     .-wide #sound { layout: vertical; width: 1fr; height: 1fr; }
     .-wide #governor { height: 1fr; }
     .-narrow #body { layout: vertical; height: 1fr; }
+    .-tiny #body { layout: vertical; height: 1fr; }
+    .-tiny #devices { height: 4; }
+    .-tiny #gate { display: none; }
+    .-tiny #governor { display: none; }
+    .-tiny #sound { display: none; }
+    .-tiny #events { height: 5; }
     """
 
     def __init__(self, client: ControlClient, *, colour: str = "auto") -> None:
         plain = colour == "never" or (colour == "auto" and bool(os.environ.get("NO_COLOR")))
         unicode = "utf" in locale.getpreferredencoding(False).lower()
         super().__init__()
-        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE_COLUMNS, "-wide")]
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (NARROW_COLUMNS, "-narrow"), (WIDE_COLUMNS, "-wide")]
         self.model = Model()
         self._client = client
         self._colour, self._unicode = not plain, unicode
@@ -196,11 +202,15 @@ class TuiApp(App[None]):
             try:
                 answer = question(self._client)
             except PseError as error:
-                self.call_from_thread(self.notify, str(error), title=error.name, severity="error")
+                self.call_from_thread(self._refused, error)
             else:
                 self.call_from_thread(then, answer)
 
         self.run_worker(work, thread=True, group="ask")
+
+    def _refused(self, error: PseError) -> None:
+        self.notify(str(error), title=error.name, severity="error", markup=False)
+        self._said(f"refused: {error.text}")
 
     def change(self, wish: Callable[[ControlClient], Applied]) -> None:
         """Change something and say so among the events."""

@@ -14,7 +14,7 @@ from textual.widgets import Static
 from pse_stream.control.tui import glyphs
 from pse_stream.control.tui.model import HOP_MS, Model, Signal
 
-LONG_LINE = 70  # columns; with fewer, long lines are broken
+LONG_LINE = 66  # columns; with fewer, long lines are broken
 STATE_STYLES = {
     "running": "bold green",
     "bypassed": "bold yellow",
