@@ -28,7 +28,7 @@ import msgspec
 import zmq
 
 from pse_stream.control.desk import DenoiserLike
-from pse_stream.control.spectrum import Tap, bands_db
+from pse_stream.control.spectrum import BANDS, FLOOR_DB, Tap, bands_db
 from pse_stream.streaming.snapshot import Snapshot
 
 TOPICS = ("state", "engine", "gate", "governor", "meters", "spectrum", "events", "log")
@@ -196,6 +196,19 @@ class Telemetry:
         self._seen_events = snapshot.events
         self._events.extend(fresh)
         return {"recent": list(self._events)}
+
+
+def sample(topic: str) -> dict[str, Any]:
+    """The data of a topic as it is for a denoiser that has not begun; for the documentation."""
+    if topic == "spectrum":
+        return {"in_db": [FLOOR_DB] * BANDS, "out_db": [FLOOR_DB] * BANDS}
+    if topic == "events":
+        return {"recent": ["the oldest of the last few", "the newest"]}
+    if topic == "log":
+        return {"lines": [{"time": "12:31:07", "level": "info", "text": "…"}]}
+    made = {"state": _state, "engine": _engine, "gate": _gate, "governor": _governor, "meters": _meters}[topic]
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(made(Snapshot())))
+    return plain
 
 
 def _overlap(old: tuple[str, ...], new: tuple[str, ...]) -> int:
