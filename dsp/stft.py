@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pse_stream.dsp.fft import RealFFT
 from pse_stream.dsp.spec import Complex64s, Float32s, STFTSpec
 from pse_stream.errors import ShapeError
 
@@ -19,6 +20,7 @@ class Analysis:
 
     def __init__(self, spec: STFTSpec) -> None:
         self.spec = spec
+        self._fft = RealFFT(spec.n_fft)
         # The scale rides on the window: one multiplication less per hop.
         self._window = spec.analysis_window * np.float32(spec.scale)
         self._past = np.zeros(spec.n_fft, np.float32)  # (n_fft,) the last 32 ms, newest last
@@ -38,7 +40,7 @@ class Analysis:
         past[:-n] = past[n:]
         past[-n:] = hop
         np.multiply(past, self._window, out=self._windowed)
-        np.fft.rfft(self._windowed, out=out)  # type: ignore[arg-type]  # numpy's stub knows complex128 only
+        self._fft.forward(self._windowed, out=out)
 
     def reset(self) -> None:
         """Forget the past; the next hop is the first."""
@@ -51,6 +53,7 @@ class Synthesis:
     def __init__(self, spec: STFTSpec) -> None:
         self.spec = spec
         self.latency_samples = spec.overlap_samples
+        self._fft = RealFFT(spec.n_fft)
         self._window = spec.synthesis_window / np.float32(spec.scale)
         self._wave = np.zeros(spec.n_fft, np.float32)  # (n_fft,) scratch
         self._tail = np.zeros(spec.hop, np.float32)  # (hop,) second half of the last frame
@@ -67,7 +70,7 @@ class Synthesis:
             Written in full.
         """
         n = self.spec.hop
-        np.fft.irfft(frame, n=self.spec.n_fft, out=self._wave)  # type: ignore[arg-type]  # as above, float64
+        self._fft.backward(frame, out=self._wave)
         np.multiply(self._recent, self._window, out=self._recent)
         np.add(self._tail, self._recent[:n], out=out)
         self._tail[:] = self._recent[n:]
