@@ -145,6 +145,7 @@ class Handover:
 
     def __init__(self, engine: Engine, level: int) -> None:
         self._fade = Crossfade(_EngineVoice(engine, level))
+        self._level_hops = 0  # for so long an engine may still be fading between levels
 
     @property
     def engine(self) -> Engine:
@@ -158,8 +159,8 @@ class Handover:
 
     @property
     def switching(self) -> bool:
-        """True while more than one engine runs."""
-        return self._fade.switching
+        """True while engines are blended, or may be blending levels inside."""
+        return self._fade.switching or self._level_hops > 0
 
     @property
     def lookaheads(self) -> Taps:
@@ -178,8 +179,8 @@ class Handover:
         """Begin to change; the newest wish wins."""
         for voice in self._fade.voices:
             if voice.engine is engine:
-                voice.level = level
                 self._fade.change(voice)
+                self.to_level(level)
                 return
         engine.reset()  # it may have played before; what it remembers is long over
         # An engine that looks ahead says nothing yet in its first frames.
@@ -187,15 +188,19 @@ class Handover:
 
     def to_level(self, level: int) -> None:
         """Change level; an engine's own levels warm up inside it (see the contract)."""
-        self._fade.newest.level = level
+        if level != self._fade.newest.level:
+            self._fade.newest.level, self._level_hops = level, CHANGE_HOPS
 
     def step(self, frame: Complex64s, out: Complex64s) -> None:
         """One frame through whatever is heard; (257,) complex64, `out` may be `frame`."""
         self._fade.step(frame, out)
+        if self._level_hops:
+            self._level_hops -= 1
 
     def reset(self) -> None:
         """Forget the past; a change under way is complete."""
         self._fade.jump(self._fade.newest)
+        self._level_hops = 0
         self.engine.reset()
 
 

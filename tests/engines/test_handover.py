@@ -70,6 +70,17 @@ def test_the_newest_wish_is_told_at_once() -> None:
     assert handover.level == 1
 
 
+def test_a_change_of_level_counts_as_switching_until_the_engine_must_be_done() -> None:
+    handover = Handover(GainEngine(0.0), 0)
+    handover.to_level(0)
+    assert not handover.switching
+    handover.to_level(1)
+    hear(handover, CHANGE_HOPS - 1)
+    assert handover.switching
+    hear(handover, 1)
+    assert not handover.switching
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 20)), min_size=1, max_size=40))
 def test_no_sequence_of_wishes_jumps(wishes: list[tuple[int, int]]) -> None:
