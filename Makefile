@@ -1,7 +1,7 @@
 # make run    clean the microphone; without one, play a recording through the live path and write ./out
 # make test   everything that is checked
 # make check  style and types
-# make bench  the figures of docs/latency.md, as ratios and CPU time
+# make bench  what it costs: delay, CPU time per hop, start-up, files, remote control
 # make soak   two hours of sound in simulated time: does memory grow, does delay stay?
 # make clean  remove what this file made
 # The first call installs what is missing (scripts/setup.sh); later ones start at once.
@@ -23,8 +23,10 @@ check: setup build/types/pse_stream
 	@MYPYPATH=build/types $(VENV)/bin/mypy -p pse_stream.dsp -p pse_stream.engines -p pse_stream.profiles \
 	    -p pse_stream.streaming -p pse_stream.control -p pse_stream.cli -m pse_stream.main
 
+# Those that need no data of their own; quality is measured by benchmarks/peers.py and fullband.py, on recordings.
 bench: setup
-	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(PYTHON) $$script; done
+	@set -e; for script in startup hop_cost latency live_latency throughput control; do \
+	    echo "== benchmarks/$$script.py"; $(PYTHON) benchmarks/$$script.py; done
 
 soak: setup
 	@$(PYTHON) benchmarks/soak.py
