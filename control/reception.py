@@ -229,10 +229,11 @@ class Reception:
 
     # -- answers ----------------------------------------------------------------------------------------------------
 
-    def deliver(self, now: float) -> None:
-        """Answer what has ended, and give up what takes too long."""
-        with contextlib.suppress(BlockingIOError):
-            self.wakened.recv(4096)
+    def deliver(self, now: float, wakened: bool = True) -> None:
+        """Answer what has ended, and give up what takes too long; `wakened`: the socket of that name is readable."""
+        if wakened:
+            with contextlib.suppress(BlockingIOError):
+                self.wakened.recv(4096)
         while self._finished:
             future = self._finished.popleft()
             if future in self._pending:  # else it was given up before

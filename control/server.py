@@ -24,13 +24,14 @@ from pse_stream.control.listener import Listener, Socket, network_key, parse_tcp
 from pse_stream.control.reception import LOCAL, Reception
 from pse_stream.control.sessions import Peer
 from pse_stream.control.spectrum import Tap
-from pse_stream.control.telemetry import Telemetry
+from pse_stream.control.telemetry import Telemetry, readable
 from pse_stream.control.zap import Door
 
 _TOTAL_PER_S, _TOTAL_BURST = 500.0, 32.0  # messages of all clients together: a few per cent of a core
 _BATCH = 16  # messages between two looks at telemetry and finished changes
 _BREATH_S = 0.01  # under a flood, let a few tokens gather: fewer wake-ups
-_MAX_IDLE_S = 0.5  # at least this often the allow-list is looked at
+_MAX_IDLE_S = 0.5  # the loop turns at least this often
+_KEYS_S = 0.1  # between looks at the allow-list for connections that only listen; requests look for themselves
 _JOIN_S = 5.0
 
 _log = logging.getLogger("pse_stream.control")
@@ -72,6 +73,7 @@ class ControlServer:
         self._audit = AuditLog(audit)
         self._allowed = AllowList(self._keyring.allowed_path) if tcp else None
         self._holders: frozenset[str] = frozenset()
+        self._look_at_keys = 0.0
         self._telemetry = Telemetry(desk.denoiser, tap)
         self._reception = Reception(desk, instance, self._audit, self._allowed)
         self._context: zmq.Context[Socket] = zmq.Context()
@@ -111,6 +113,7 @@ class ControlServer:
             self._close()
             raise
         logging.getLogger("pse_stream").addHandler(self._telemetry.log)
+        self._watch_sockets()
         self._audit.note(f"listening at {', '.join(self.endpoints)}")
         self._thread.start()
 
@@ -148,17 +151,10 @@ class ControlServer:
         now = time.monotonic()
         wait_s = min(self._telemetry.tick(now) - now, _MAX_IDLE_S)
         pause_s = total.wait_s(now)
-        poller = zmq.Poller()
-        poller.register(self._reception.wakened, zmq.POLLIN)
-        if self._door is not None:
-            poller.register(self._door.socket, zmq.POLLIN)
-        for listener in self._listeners:
-            poller.register(listener.publisher, zmq.POLLIN)
-            if pause_s == 0.0:
-                poller.register(listener.router, zmq.POLLIN)
         if pause_s > 0.0:
             wait_s = min(wait_s, max(pause_s, _BREATH_S))
-        ready = {found for found, _ in poller.poll(_ms(wait_s))}
+        poller = self._all if pause_s == 0.0 else self._quiet
+        ready = [found for found, _ in poller.poll(_ms(wait_s))]
 
         if self._door is not None and self._door.socket in ready and (why := self._door.answer()):
             self._audit.refused("unknown", "connect", "not_allowed", why)
@@ -167,23 +163,30 @@ class ControlServer:
                 self._telemetry.hear(listener.publisher)
             if listener.router in ready:
                 self._read(listener, total)
-        self._reception.deliver(time.monotonic())
+        self._reception.deliver(time.monotonic(), self._reception.wakened.fileno() in ready)
         if self._reception.changed:
             self._reception.changed = False
             self._telemetry.poke()
-        self._watch_allowed()
+        self._watch_allowed(now)
+
+    def _watch_sockets(self) -> None:
+        """Two sets of sockets to wait for: all, and, while a flood is held back, those that bring no requests."""
+        self._all, self._quiet = zmq.Poller(), zmq.Poller()
+        for poller in (self._all, self._quiet):
+            poller.register(self._reception.wakened, zmq.POLLIN)
+            if self._door is not None:
+                poller.register(self._door.socket, zmq.POLLIN)
+            for listener in self._listeners:
+                poller.register(listener.publisher, zmq.POLLIN)
+        for listener in self._listeners:
+            self._all.register(listener.router, zmq.POLLIN)
 
     def _read(self, listener: Listener, total: TokenBucket) -> None:
         for _ in range(_BATCH):
             now = time.monotonic()
-            if not total.take(now):
+            if not readable(listener.router) or not total.take(now):
                 return
-            try:
-                frames = listener.router.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
-            user = str(frames[-1].get("User-Id")) if listener.secure else LOCAL
-            parts = [frame.bytes for frame in frames]
+            parts, user = _received(listener)
             delimiter = len(parts) == 3 and not parts[1]
             peer = Peer(listener.router, parts[0], delimiter, listener.telemetry_port)
             if delimiter or len(parts) == 2:
@@ -191,9 +194,12 @@ class ControlServer:
             else:
                 self._reception.refuse_frames(peer, user, len(parts) - 1)
 
-    def _watch_allowed(self) -> None:
+    def _watch_allowed(self, now: float) -> None:
         """If somebody was revoked, cut the network connections: the others come back by themselves."""
-        if self._allowed is None or self._allowed.keys() is self._holders:
+        if self._allowed is None or now < self._look_at_keys:
+            return
+        self._look_at_keys = now + _KEYS_S
+        if self._allowed.keys() is self._holders:
             return
         before, self._holders = self._holders, self._allowed.keys()
         self._audit.note(self._allowed.problem or f"allow-list read: {len(self._holders)} keys")
@@ -203,6 +209,7 @@ class ControlServer:
         for listener in self._listeners:
             if listener.secure:
                 listener.reopen()
+        self._watch_sockets()
 
     def _close(self) -> None:
         self._reception.close()
@@ -215,6 +222,14 @@ class ControlServer:
         self._audit.close()
         if self._own_lock is not None:
             self._own_lock.release()
+
+
+def _received(listener: Listener) -> tuple[list[bytes], str]:
+    """One message that is known to be there, and who sent it."""
+    if not listener.secure:
+        return listener.router.recv_multipart(zmq.NOBLOCK), LOCAL
+    frames = listener.router.recv_multipart(zmq.NOBLOCK, copy=False)
+    return [frame.bytes for frame in frames], str(frames[-1].get("User-Id"))
 
 
 def _ms(wait_s: float) -> int:

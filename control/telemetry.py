@@ -18,6 +18,7 @@ A reader that does not read loses messages (`_QUEUE`); it costs nobody else anyt
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -74,6 +75,7 @@ class Telemetry:
         self._tap = tap
         self._topics = {name: _Topic() for name in TOPICS}
         self._subscribed: dict[Socket, set[bytes]] = {}
+        self._listened: list[tuple[str, _Topic]] = []
         self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
         self._seen_events: tuple[str, ...] = ()
         self.log = LogTail()
@@ -102,6 +104,7 @@ class Telemetry:
     def forget(self, socket: Socket) -> None:
         """The socket is closed; its subscribers are gone."""
         self._subscribed.pop(socket, None)
+        self._listen()
 
     def subscribed(self, topic: str) -> bool:
         """Does anybody listen to this topic?"""
@@ -111,10 +114,9 @@ class Telemetry:
     def hear(self, socket: Socket) -> None:
         """Take note of who came and who left."""
         for _ in range(_QUEUE):
-            try:
-                notice = socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
-                return
+            if not readable(socket):
+                break
+            notice = socket.recv(zmq.NOBLOCK)
             prefix = notice[1:]
             if not any(name.encode().startswith(prefix) for name in TOPICS):
                 continue  # nothing of that name is ever sent
@@ -123,6 +125,11 @@ class Telemetry:
                 self._serve_latecomer(prefix)
             elif notice[:1] == b"\x00":
                 self._subscribed[socket].discard(prefix)
+        self._listen()
+
+    def _listen(self) -> None:
+        """Remember which topics anybody listens to: asked at every look."""
+        self._listened = [(name, topic) for name, topic in self._topics.items() if self.subscribed(name)]
 
     def _serve_latecomer(self, prefix: bytes) -> None:
         for name, topic in self._topics.items():
@@ -142,19 +149,17 @@ class Telemetry:
         float
             When to be called again (monotonic seconds); infinity while nobody listens.
         """
-        listened = [name for name in TOPICS if self.subscribed(name)]
-        if not listened:
-            return float("inf")
+        if not self._listened:
+            return math.inf
         snapshot: Snapshot | None = None
-        for name in listened:
-            topic = self._topics[name]
+        for name, topic in self._listened:
             repeat = topic.wanted and now - topic.sent >= _REPEAT_S
             if repeat or now >= topic.due:
                 snapshot = snapshot or self._denoiser.snapshot
                 fresh = self._look(name, topic, snapshot, now)
                 if repeat and not fresh and topic.message:
                     self._send(name, topic, now)
-        return min(self._next(self._topics[name]) for name in listened)
+        return min(self._next(topic) for _, topic in self._listened)
 
     @staticmethod
     def _next(topic: _Topic) -> float:
@@ -196,6 +201,11 @@ class Telemetry:
         self._seen_events = snapshot.events
         self._events.extend(fresh)
         return {"recent": list(self._events)}
+
+
+def readable(socket: Socket) -> bool:
+    """Is there a message? Cheaper than trying to receive, which raises an exception when there is none."""
+    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
 
 def sample(topic: str) -> dict[str, Any]:
