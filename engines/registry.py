@@ -21,7 +21,7 @@ from pse_stream.engines.wiener import WienerEngine
 from pse_stream.errors import EngineError
 
 #: What "auto" means. To ship a better network: add its package, change this line.
-DEFAULT_ENGINE = "wiener"
+DEFAULT_ENGINE = "gru-256"
 
 AUTO = "auto"
 PLUGIN_GROUP = "pse_stream.engines"
