@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter, sos2tf
 
 from pse_stream.dsp.spec import HOPS_PER_SECOND, Float32s, STFTSpec
 
@@ -46,9 +45,17 @@ class Levels:
 
 
 class LevelMeter:
-    """One tap on one channel."""
+    """One tap on one channel.
 
-    def __init__(self, spec: STFTSpec) -> None:
+    Parameters
+    ----------
+    spec : STFTSpec
+    loudness : bool
+        Measure it too. Off by default: nobody is shown it live, and its filter is the only thing that loads
+        scipy.signal, whose import takes longer than all the rest of a start.
+    """
+
+    def __init__(self, spec: STFTSpec, *, loudness: bool = False) -> None:
         hop = spec.hop
         self.clips = 0
         self.zero_samples = 0
@@ -65,10 +72,7 @@ class LevelMeter:
         # (hop + CLIP_RUN,) which samples stand at full scale; the first are the end of the hop before
         self._full = np.zeros(hop + CLIP_RUN, np.bool_)
         self._in_run = np.zeros(hop + 1, np.bool_)  # (hop + 1,) scratch: the third or later sample of a run
-        self._b, self._a = sos2tf(k_weighting(spec.sample_rate))  # one filter: half the time of two sections
-        self._piece = np.zeros(PIECE_HOPS * hop, np.float64)  # (PIECE_HOPS * hop,) samples waiting to be weighted
-        self._filter = np.zeros(len(self._a) - 1, np.float64)  # (4,) state of the weighting
-        self._pieces = np.zeros(PIECES, np.float64)  # (PIECES,) ring: weighted mean squares
+        self._loudness = Loudness(spec) if loudness else None
 
     @np.errstate(over="ignore")  # a sum of squares that overflows is found below
     def process(self, hop: Float32s) -> None:
@@ -85,22 +89,15 @@ class LevelMeter:
             hop.fill(0.0)
             energy = 0.0
         n = len(hop)
-        self._store(hop, energy / n, n)
+        self._squares[self._hops % RMS_HOPS] = energy / n
+        if self._loudness is not None:
+            self._loudness.process(hop)
         np.abs(hop, out=self._magnitude)
         peak = float(np.maximum.reduce(self._magnitude))
         self._follow_peak(peak)
         self._count_clips(peak, n)
         self._count_zeros(hop, peak, n)
         self._hops += 1
-
-    def _store(self, hop: Float32s, mean_square: float, n: int) -> None:
-        self._squares[self._hops % RMS_HOPS] = mean_square
-        at = self._hops % PIECE_HOPS
-        self._piece[at * n : (at + 1) * n] = hop
-        if at == PIECE_HOPS - 1:  # ten hops at once: the call costs more than the filter
-            weighted, self._filter = lfilter(self._b, self._a, self._piece, zi=self._filter)
-            self._pieces[self._hops // PIECE_HOPS % PIECES] = float(np.dot(weighted, weighted)) / len(weighted)
-            self._filter[np.abs(self._filter) < 1e-30] = 0.0  # denormals are slow
 
     def _follow_peak(self, peak: float) -> None:
         self._bar = max(peak, self._bar * self._bar_keep)
@@ -150,9 +147,8 @@ class LevelMeter:
 
     @property
     def loudness(self) -> float:
-        """LUFS, momentary."""
-        power = float(self._pieces.mean())
-        return max(SILENCE_DB, LOUDNESS_OFFSET_DB + 10.0 * math.log10(power)) if power > 0.0 else SILENCE_DB
+        """LUFS, momentary; `SILENCE_DB` if it is not measured."""
+        return SILENCE_DB if self._loudness is None else self._loudness.value
 
     def clear(self) -> None:
         """Forget the latched figures: highest sample and clips."""
@@ -165,7 +161,45 @@ class LevelMeter:
         self.zero_samples = 0
         self._bar = self._mark = self._bar_seen = self._mark_seen = 0.0
         self._held_hops = self._hops = 0
-        for memory in (self._squares, self._full, self._filter, self._pieces):
+        for memory in (self._squares, self._full):
+            memory.fill(0)
+        if self._loudness is not None:
+            self._loudness.reset()
+
+
+class Loudness:
+    """Momentary loudness of one channel."""
+
+    def __init__(self, spec: STFTSpec) -> None:
+        from scipy.signal import lfilter, sos2tf
+
+        self._lfilter = lfilter
+        self._b, self._a = sos2tf(k_weighting(spec.sample_rate))  # one filter: half the time of two sections
+        self._hops = 0
+        self._piece = np.zeros(PIECE_HOPS * spec.hop, np.float64)  # (PIECE_HOPS * hop,) samples waiting to be weighted
+        self._filter = np.zeros(len(self._a) - 1, np.float64)  # (4,) state of the weighting
+        self._pieces = np.zeros(PIECES, np.float64)  # (PIECES,) ring: weighted mean squares
+
+    def process(self, hop: Float32s) -> None:
+        """Take one hop, (hop,) float32, finite."""
+        n, at = len(hop), self._hops % PIECE_HOPS
+        self._piece[at * n : (at + 1) * n] = hop
+        if at == PIECE_HOPS - 1:  # ten hops at once: the call costs more than the filter
+            weighted, self._filter = self._lfilter(self._b, self._a, self._piece, zi=self._filter)
+            self._pieces[self._hops // PIECE_HOPS % PIECES] = float(np.dot(weighted, weighted)) / len(weighted)
+            self._filter[np.abs(self._filter) < 1e-30] = 0.0  # denormals are slow
+        self._hops += 1
+
+    @property
+    def value(self) -> float:
+        """LUFS, momentary."""
+        power = float(self._pieces.mean())
+        return max(SILENCE_DB, LOUDNESS_OFFSET_DB + 10.0 * math.log10(power)) if power > 0.0 else SILENCE_DB
+
+    def reset(self) -> None:
+        """Forget the past; the next hop is the first."""
+        self._hops = 0
+        for memory in (self._filter, self._pieces):
             memory.fill(0)
 
 

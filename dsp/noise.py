@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import exp1
 
 from pse_stream.dsp.spec import Float32s
 from pse_stream.errors import SpecError
@@ -316,6 +315,8 @@ class _HalfE1:
     _last = int(V_CEILING.view(np.int32)) >> _shift
 
     def __init__(self, n: int) -> None:
+        from scipy.special import exp1  # takes longer to import than all else of a start; a network needs it not
+
         steps = (np.arange(self._first, self._last + 1, dtype=np.int32) << self._shift).view(np.float32)
         middles = steps.astype(np.float64) * (1.0 + 0.35 / E1_STEPS)  # a step is 0.5 to 1 of 1 / E1_STEPS wide
         self._table = (0.5 * exp1(middles)).astype(np.float32)

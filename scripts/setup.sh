@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-python3}
-EXTRAS=${EXTRAS:-test,report,rnnoise}
+EXTRAS=${EXTRAS:-test,report,rnnoise,tui}
 STAMP=.venv/.installed
 
 say() { printf 'setup: %s\n' "$*" >&2; }

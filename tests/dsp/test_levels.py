@@ -27,7 +27,7 @@ def _feed(meter: LevelMeter, samples: np.ndarray, hop: int = HOP) -> LevelMeter:
 
 
 def _meter(rate: int = RATE) -> LevelMeter:
-    return LevelMeter(STFTSpec(rate))
+    return LevelMeter(STFTSpec(rate), loudness=True)
 
 
 @pytest.mark.parametrize("rate", [16_000, 48_000])
