@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from pse_stream.dsp.spec import Complex64s
 from pse_stream.engines.bypass import BypassEngine
 from pse_stream.engines.contract import Engine
 from pse_stream.errors import ControlError, DeviceError, EngineError, SpecError
@@ -293,6 +294,27 @@ def test_real_threads_answer_and_end(recording: Path) -> None:
         assert denoiser.snapshot.counters.hops >= 20
     assert denoiser.snapshot.state == "stopped"
     assert set(threading.enumerate()) <= threads
+
+
+def test_the_worker_never_frees_an_engine(recording: Path) -> None:
+    """Freeing a network takes longer than a hop: each dies on another thread than the one that played it."""
+    played, freed = [], []
+
+    class Mortal(BypassEngine):
+        def step(self, frame: Complex64s, out: Complex64s, level: int) -> None:
+            played.append(threading.get_ident())
+            super().step(frame, out, level)
+
+        def __del__(self) -> None:
+            freed.append(threading.get_ident())
+
+    engines = shelf(mortal=Mortal)
+    with Denoiser(Settings(engine="mortal"), device=FileDevice(recording, loop=True), engines=engines) as denoiser:
+        for id in ("bypass", "mortal", "bypass", "mortal", "bypass", "mortal", "bypass"):
+            denoiser.submit(SetEngine(id)).result(timeout=5.0)
+            time.sleep(0.15)  # the change is over
+        assert freed
+        assert not set(freed) & set(played)
 
 
 def test_s47_a_slow_engine_blocks_neither_bypass_nor_sound(recording: Path) -> None:
