@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -163,8 +164,9 @@ def sound(
             stack.enter_context(control_server(denoiser, lock, tcp=channel.bind))
         stack.callback(notify, "STOPPING=1")
         notify("READY=1")  # the virtual microphone and the channel are there
-        watch = Watch(denoiser, seconds=seconds, max_latency_ms=max_latency_ms)
-        welcome(console, denoiser.snapshot)
+        titles = Titles(device)
+        watch = Watch(denoiser, titles, seconds=seconds, max_latency_ms=max_latency_ms)
+        welcome(console, titles.put_into(denoiser.snapshot))
         if screen_wanted(console):
             show_page(watch)
         else:
@@ -174,10 +176,33 @@ def sound(
         raise DeviceError(last.reason, name="failed", hint="Try: pse-stream doctor")
 
 
+class Titles:
+    """What devices are called on the screen; their stable names are for machines."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._known: dict[str, str] = {}
+
+    def put_into(self, now: Snapshot) -> Snapshot:
+        """The same moment with titles for names."""
+        return replace(now, input_device=self._of(now.input_device), output_device=self._of(now.output_device))
+
+    def _of(self, name: str) -> str:
+        if name and name not in self._known:  # asking takes some 20 ms: once for each device
+            with contextlib.suppress(DeviceError):
+                for direction in ("input", "output"):
+                    self._known |= {info.name: info.title for info in self._device.names(direction)}
+            self._known.setdefault(name, name)
+        return self._known.get(name, name)
+
+
 class Watch:
     """Looks at a denoiser at a steady pace, and knows when it is over."""
 
-    def __init__(self, denoiser: Denoiser, *, seconds: float | None, max_latency_ms: float | None) -> None:
+    def __init__(
+        self, denoiser: Denoiser, titles: Titles, *, seconds: float | None, max_latency_ms: float | None
+    ) -> None:
+        self._titles = titles
         self._denoiser, self._seconds, self._max_latency_ms = denoiser, seconds, max_latency_ms
         self._began = time.monotonic()
         self._pinged = 0.0
@@ -204,7 +229,7 @@ class Watch:
                 hint="Try another engine (pse-stream engines) or another device.",
             )
         late = self._seconds is not None and ran >= self._seconds
-        return None if over or late or now.state == "failed" else now
+        return None if over or late or now.state == "failed" else self._titles.put_into(now)
 
     def _ping(self) -> None:
         """Tell systemd, if it waits for that, that we are alive."""
@@ -244,16 +269,24 @@ def show_lines(console: Console, watch: Watch) -> None:
     said: tuple[str, ...] = ()
     settled, due = time.monotonic() + SETTLE_S, time.monotonic() + LINE_S
     while (now := watch.next(1.0)) is not None:
-        fresh = [event for event in now.events if event not in said]
-        said = now.events
-        for event in fresh:
+        for event in fresh_events(said, now.events):
             console.note(event)
+        said = now.events
         if time.monotonic() >= settled:
             settled = math.inf
             console.note(f"delay: {delay_words(now)}")
         if time.monotonic() >= due:
             due += LINE_S
             console.note(line(now))
+
+
+def fresh_events(before: tuple[str, ...], now: tuple[str, ...]) -> tuple[str, ...]:
+    """What was added to a list of the last few events; the same sentence may come again."""
+    for forgotten in range(len(before) + 1):
+        kept = before[forgotten:]
+        if now[: len(kept)] == kept:
+            return now[len(kept) :]
+    return now
 
 
 def welcome(console: Console, now: Snapshot) -> None:

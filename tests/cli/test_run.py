@@ -21,9 +21,10 @@ import pytest
 import soundfile
 
 from pse_stream.cli.demonstration import bundled_recording
-from pse_stream.cli.run import Watch, screen_wanted
+from pse_stream.cli.run import Titles, Watch, fresh_events, screen_wanted
 from pse_stream.cli.status import WIDTH, line, page
 from pse_stream.errors import LimitError
+from pse_stream.streaming.devices.base import DeviceInfo
 from pse_stream.streaming.snapshot import Counters, EngineStatus, Latency, Meter, Snapshot
 
 Cli = Callable[..., Any]  # arguments -> (code, out, err)
@@ -249,6 +250,42 @@ def test_line_holds_state_levels_delay_and_losses() -> None:
     assert "lost 3 hops" in said
 
 
+class Named:
+    """A device that knows one title, and is asked how often."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def names(self, direction: Any) -> list[DeviceInfo]:
+        self.asked += 1
+        return [DeviceInfo(name="alsa_input.usb-Yeti", title="Blue Yeti", direction=direction)]
+
+
+def test_devices_are_shown_by_their_titles_and_asked_for_once() -> None:
+    device: Any = Named()
+    titles = Titles(device)
+    for _ in range(3):
+        shown = titles.put_into(snapshot(input_device="alsa_input.usb-Yeti", output_device="unknown"))
+    assert (shown.input_device, shown.output_device) == ("Blue Yeti", "unknown")
+    assert device.asked <= 4  # both directions, once for each name
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "fresh"),
+    [
+        ((), ("a", "b"), ("a", "b")),
+        (("a", "b"), ("a", "b"), ()),
+        (("a", "b"), ("a", "b", "a"), ("a",)),  # the same sentence again
+        (("a", "b", "c"), ("b", "c", "a"), ("a",)),  # the oldest was forgotten
+        (("a", "b"), ("x", "y"), ("x", "y")),
+    ],
+)
+def test_each_event_is_said_once_even_if_its_words_come_again(
+    before: tuple[str, ...], now: tuple[str, ...], fresh: tuple[str, ...]
+) -> None:
+    assert fresh_events(before, now) == fresh
+
+
 class Still:
     """A denoiser that only stands there."""
 
@@ -263,9 +300,10 @@ class Still:
 def test_delay_above_the_limit_is_exit_7_with_its_parts_once_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pse_stream.cli.run.SETTLE_S", 0.0)
     watch: Any = Watch
-    assert watch(Still(snapshot()), seconds=None, max_latency_ms=40.0).next(0.1) is not None
+    titles = Titles(Named())
+    assert watch(Still(snapshot()), titles, seconds=None, max_latency_ms=40.0).next(0.1) is not None
     with pytest.raises(LimitError, match=r"measured 40 ms, limit 39 ms \(engine 16, buffers 8, device 16\)") as caught:
-        watch(Still(snapshot()), seconds=None, max_latency_ms=39.0).next(0.1)
+        watch(Still(snapshot()), titles, seconds=None, max_latency_ms=39.0).next(0.1)
     assert caught.value.exit_code == 7
 
 
