@@ -27,13 +27,9 @@ missing=
 need() { missing="$missing $1"; }
 
 have "$PYTHON" || need python3
-if have "$PYTHON"; then
-    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-        stop "$PYTHON is $("$PYTHON" --version); expected Python 3.11 or newer. Try: PYTHON=python3.12 make run"
-    "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
-    "$PYTHON" -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' ||
-        need python3-dev
-fi
+"$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
+"$PYTHON" -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
+    2>/dev/null || need python3-dev
 have cc || need gcc                                           # PyAudio has no wheel for Linux
 [ -e /usr/include/portaudio.h ] || need portaudio19-dev       # microphones and loudspeakers
 have pactl || need pulseaudio-utils                           # the virtual microphone
@@ -54,6 +50,9 @@ if [ -n "$missing" ]; then
     # shellcheck disable=SC2086  # a list of words
     $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
 fi
+
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    stop "$PYTHON is $("$PYTHON" --version); expected Python 3.11 or newer. Try: PYTHON=python3.12 make run"
 
 # --- the package -----------------------------------------------------------------------------------------------------
 
