@@ -26,11 +26,13 @@ if [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$wanted" ]; then exit 0; fi
 missing=
 need() { missing="$missing $1"; }
 
-have "$PYTHON" || need python3
-"$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
+name=${PYTHON##*/}  # Debian names its packages after the program: python3.12 -> python3.12-venv
+have "$PYTHON" || need "$name"
+"$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || need "$name-venv"
 "$PYTHON" -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
-    2>/dev/null || need python3-dev
+    2>/dev/null || need "$name-dev"
 have cc || need gcc                                           # PyAudio has no wheel for Linux
+[ -e /usr/include/stdlib.h ] || need libc6-dev
 [ -e /usr/include/portaudio.h ] || need portaudio19-dev       # microphones and loudspeakers
 have pactl || need pulseaudio-utils                           # the virtual microphone
 ls /usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so >/dev/null 2>&1 || need libasound2-plugins  # ALSA -> sound server
