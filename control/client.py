@@ -139,12 +139,16 @@ class ControlClient:
         self._link = self._greeting = None
 
     def _hello(self) -> Greeting:
-        if self.address.instance and running_pid(self.address.instance) is None:
-            raise no_answer(self.address)
-        if self._link is None:
-            self._link = Link(self.address)
         params = {"proto": PROTOCOL, "client": self._name, "token": self._token}
-        reply = self._ask(self._next_id(), "hello", params, min(_HELLO_S, self._timeout_s))
+        reply = None
+        for _ in range(self._retries + 1):
+            if self.address.instance and running_pid(self.address.instance) is None:
+                break
+            if self._link is None:
+                self._link = Link(self.address)
+            reply = self._ask(self._next_id(), "hello", params, min(_HELLO_S, self._timeout_s))
+            if reply is not None:
+                break
         if reply is None:
             self._drop()
             raise no_answer(self.address)

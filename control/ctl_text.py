@@ -100,7 +100,7 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 #: Prometheus name, help, kind, path into the status.
 _METRICS = (
-    ("up", "1 while sound flows.", "gauge", None),
+    ("up", "1 while the denoiser works, or waits for somebody to listen.", "gauge", None),
     ("revision", "Accepted changes since start.", "counter", "revision"),
     ("uptime_seconds", "Since start.", "gauge", "uptime_s"),
     ("hops_total", "Hops of 8 ms.", "counter", "counters.hops"),
@@ -125,7 +125,7 @@ def metrics(status: Mapping[str, Any]) -> str:
     """The status in Prometheus' text format; no port is opened for it."""
     lines = []
     for name, text, kind, path in _METRICS:
-        value: Any = status["state"] in ("running", "bypassed", "degraded") if path is None else status
+        value: Any = status["state"] in ("running", "bypassed", "degraded", "paused") if path is None else status
         for part in path.split(".") if path else ():
             value = value[part]
         lines += [f"# HELP pse_stream_{name} {text}", f"# TYPE pse_stream_{name} {kind}"]

@@ -213,7 +213,7 @@ def no_answer(address: Address) -> NoAnswerError:
         )
     return NoAnswerError(
         f'instance "{address.instance}" (pid {pid or "unknown"}) runs but does not answer.',
-        hint="See its log; if it hangs, end it and start it again.",
+        hint="It may still be starting; if not, see its log, end it and start it again.",
     )
 
 

@@ -32,7 +32,7 @@ def check_running(snapshot: Snapshot) -> list[Finding]:
 
 def _state(now: Snapshot) -> Finding:
     reason = f": {now.reason}" if now.reason else ""
-    if now.state in ("running", "bypassed"):
+    if now.state in ("running", "bypassed", "paused"):
         return ok("state", f"{now.state}{reason}")
     if now.state in ("starting", "degraded"):
         return warn("state", f"{now.state}{reason}")

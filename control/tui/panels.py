@@ -19,6 +19,7 @@ STATE_STYLES = {
     "running": "bold green",
     "bypassed": "bold yellow",
     "degraded": "bold yellow",
+    "paused": "bold cyan",
     "stalled": "bold red",
     "failed": "bold red",
 }
