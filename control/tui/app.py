@@ -81,7 +81,7 @@ class TuiApp(App[None]):
     #devices { height: 2; }
     #meters { height: 2; }
     #delay { height: 3; }
-    .-wide #devices { height: 5; }
+    .-wide #devices { height: 6; text-wrap: wrap; }
     .-wide #gate { height: 7; }
     .-narrow #gate { display: none; }
     .-narrow #governor { display: none; }

@@ -16,8 +16,9 @@ from textual.widgets.option_list import Option
 _BOX = """
     {name} {{ align: center middle; }}
     {name} > Vertical {{
-        width: 64; max-width: 95%; height: auto; max-height: 80%; border: round; padding: 0 1;
+        width: 64; max-width: 95%; height: auto; max-height: 80%; border: round ansi_cyan; padding: 0 1;
     }}
+    {name} OptionList, {name} OptionList:focus {{ border: none; padding: 0; max-height: 14; }}
 """
 
 

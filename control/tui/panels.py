@@ -65,7 +65,7 @@ class Header(Panel):
         word = str(state.get("state", "starting"))
         text = Text(" pse-stream ", style="bold", no_wrap=True)
         text.append(f" {word.upper()} ", style=f"reverse {STATE_STYLES.get(word, 'bold')}")
-        text.append(f"  {model.settings.get('profile') or 'nobody'}  ")
+        text.append(f"  {model.settings.get('profile') or 'no profile'}  ")
         text.append(
             f"{engine.get('id', '-')} level {engine.get('level', 0)}/{engine.get('level_count', 1) - 1}", "bold"
         )

@@ -68,7 +68,7 @@ class Spectrogram(Vertical, can_focus=True):
     Spectrogram > Static { height: 1; text-style: dim; text-wrap: nowrap; }
     Spectrogram:focus > Static { text-style: bold; }
     Spectrogram > Horizontal { height: 1fr; overflow: hidden; }
-    Spectrogram Static.scale { width: 4; text-style: dim; }
+    Spectrogram Static.scale { width: 4; height: 1fr; text-style: dim; }
     """
     HELP = (
         "Spectrogram: low notes at the bottom (mel scale, 0 to 8 kHz), time runs to the right and starts again at "
