@@ -12,6 +12,7 @@ The slack grows with every hole that is heard, up to a hop more, and shrinks aga
 from __future__ import annotations
 
 GROWTH_S, MOST_S = 0.002, 0.008  # per hole; in all
+STALL_HOLES = 2
 QUIET_S = 120.0
 #: On top of everything: the interpolator of the drift correction keeps 20 samples to itself when it begins, and its
 #: ratio ripples; without this the first block after it would be short.
@@ -44,9 +45,12 @@ class Cushion:
         return self.slack_s + self.hop_s + MARGIN_S
 
     def look(self, holes: int, now: float) -> bool:
-        """True if the slack has changed, given how many holes were heard since the last look."""
-        if holes > 0:
-            grown = min(self.slack_s + holes * GROWTH_S, self.least_s + MOST_S)
+        """True if the slack has changed, given how many holes were heard since the last look.
+
+        Several at once are one long stall, against which no cushion helps.
+        """
+        if 0 < holes <= STALL_HOLES:
+            grown = min(self.slack_s + GROWTH_S, self.least_s + MOST_S)
         elif self._since is not None and now - self._since >= QUIET_S:
             grown = max(self.slack_s - GROWTH_S, self.least_s)
         else:

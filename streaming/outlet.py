@@ -82,7 +82,7 @@ class Outlet:
             return
         left = self.ring.available
         self.ring.read(block[:left])
-        if self.expecting:
+        if self.expecting and not self.shut:
             self.underruns += 1
         self._fade_out(0 if self.shut else left)
 

@@ -29,9 +29,16 @@ def test_holes_widen_the_cushion_up_to_a_bound_and_quiet_minutes_narrow_it() -> 
     cushion = Cushion(HOP_S, SLACK_S)
     assert cushion.look(1, 0.0)
     assert cushion.slack_s == pytest.approx(SLACK_S + GROWTH_S)
-    cushion.look(100, 1.0)
+    for second in range(20):
+        cushion.look(1, 1.0 + second)
     assert cushion.slack_s == pytest.approx(SLACK_S + MOST_S)
-    assert not cushion.look(0, 1.0 + QUIET_S - 1)
+    assert not cushion.look(0, 20.0 + QUIET_S - 1)
     for minute in range(20):
-        cushion.look(0, 2.0 + QUIET_S * (minute + 1))
+        cushion.look(0, 21.0 + QUIET_S * (minute + 1))
     assert cushion.slack_s == pytest.approx(SLACK_S)
+
+
+def test_a_long_stall_widens_nothing_because_no_cushion_would_have_helped() -> None:
+    cushion = Cushion(HOP_S, SLACK_S)
+    assert not cushion.look(12, 0.0)
+    assert cushion.slack_s == SLACK_S
