@@ -31,6 +31,7 @@ COARSE_S = 0.75 * HOP_S  # where the drift correction leads the level, only what
 SHOWN_SHARE = 0.02  # per hop, of a new level: what people see does not flicker
 PHASE_SHARE = 0.008  # per hop, of a new phase: averages over a second
 PHASE_STEP_S = 0.0003  # a phase that moved less is the same
+REST_S = 4  # whole seconds at one phase
 
 
 class Pace:
@@ -60,6 +61,7 @@ class Pace:
         self._flowing_since = 0.0
         self._watched = (0, 0)  # callbacks of both sides at the last restart
         self._phasor = 0j  # the phase as an angle, averaged
+        self._phases: deque[float] = deque(maxlen=REST_S)  # of the last seconds
         self._holes = 0  # underruns seen
         self._seen = 0  # hops since settled
 
@@ -87,6 +89,7 @@ class Pace:
         """Both sides must settle anew: after a pause, a stall, another device."""
         self._watched = (inlet.blocks, outlet.blocks)
         self._flows.clear()
+        self._phases.clear()
         self._seen = 0
         self._backlog.restart(self._now())
         self._drift.freeze()
@@ -148,7 +151,7 @@ class Pace:
         self._phasor += share * (_angle(went - came) - self._phasor)
         rotating = self._drift.needed
         ratio = self._drift.look(level)
-        moved = self._seen % HOPS_PER_SECOND == 0 and self._phase_moved()
+        moved = self._seen % HOPS_PER_SECOND == 0 and self._follow_phase()
         if self._cushion.look(holes, now) or rotating != self._drift.needed or moved:
             self._aim()
         return ratio
@@ -159,13 +162,19 @@ class Pace:
         _, read, went = outlet.mark
         return (written - inlet.ring.read_count) + (outlet.ring.written - read), came, went
 
-    def _phase_moved(self) -> bool:
+    def _follow_phase(self) -> bool:
+        """Once a second: lead the target along with the phase; True if the phase has come to rest elsewhere.
+
+        Two clocks that differ take level and phase along together, which is no excess; and the target must not fall
+        by a hop when a wandering phase passes the point from which another hop would do.
+        """
         phase_s = _phase_s(self._phasor)
-        apart = abs(phase_s - self.phase_s)
-        if min(apart, HOP_S - apart) < PHASE_STEP_S:
-            return False
+        if not self._drift.needed:
+            self._backlog.target_s += _turn(self._phases[-1] if self._phases else self.phase_s, phase_s)
+        resting = len(self._phases) == REST_S and all(abs(_turn(old, phase_s)) < PHASE_STEP_S for old in self._phases)
+        self._phases.append(phase_s)
         self.phase_s = phase_s
-        return True
+        return resting and abs(self._cushion.level(phase_s) - self.target_s) > PHASE_STEP_S
 
     def _aim(self) -> None:
         """Tell everybody what level is wanted."""
@@ -176,6 +185,11 @@ class Pace:
 
 def _angle(phase_s: float) -> complex:
     return cmath.exp(2j * math.pi * phase_s / HOP_S)
+
+
+def _turn(before_s: float, after_s: float) -> float:
+    """The way from one phase to another, the shorter way round."""
+    return (after_s - before_s + HOP_S / 2) % HOP_S - HOP_S / 2
 
 
 def _phase_s(angle: complex) -> float:
