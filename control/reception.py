@@ -6,6 +6,7 @@ Knows one outgoing thing, `Peer`, and no other socket; `server.py` brings the me
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import secrets
@@ -188,18 +189,19 @@ class Reception:
 
     def _change(self, peer: Peer, session: Session, request: Request, message: bytes, now: float) -> None:
         key: AnswerKey = (session.user, session.token or peer.routing_id, request.id)
+        digest = hashlib.blake2b(message, digest_size=16).digest()
         before = self._answers.get(key)
         if before is not None:
-            self._answer_again(before, message, peer)
+            self._answer_again(before, digest, peer)
             return
         slow = self._desk.is_slow(request)
         self._insist_room(session, slow)
         future = self._jobs.submit(self._submit_and_wait, request) if slow else self._desk.submit(request)
-        self._answers.open(key, Answer(message, peer))
+        self._answers.open(key, Answer(digest, peer))
         self._follow(future, _Pending(request, peer, session, now + _APPLY_S, key))
 
-    def _answer_again(self, before: Answer, message: bytes, peer: Peer) -> None:
-        if before.request != message:
+    def _answer_again(self, before: Answer, digest: bytes, peer: Peer) -> None:
+        if before.request != digest:
             raise Refusal("duplicate_id", "this id was used before for another request")
         before.peer = peer  # the client may have reconnected since
         if before.body is not None:

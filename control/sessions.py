@@ -71,7 +71,7 @@ class Sessions:
 class Answer:
     """A change that was asked for, and its answer once there is one."""
 
-    request: bytes
+    request: bytes  # digest of the message: a thousand kept messages of 64 KiB would be a way to fill the memory
     peer: Peer
     body: bytes | None = None
 

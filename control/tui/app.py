@@ -70,18 +70,13 @@ class TuiApp(App[None]):
     #left { height: auto; }
     #sound { height: 1fr; min-height: 4; layout: horizontal; }
     #sound.-off { display: none; }
-    Panel { border-left: blank; padding: 0; text-wrap: nowrap; text-overflow: ellipsis; }
-    Panel:focus { border-left: outer ansi_cyan; }
-    #header { border: none; }
     #filter { display: none; height: 1; border: none; padding: 0 1; }
     #filter.-open { display: block; }
     .hint { text-style: dim; }
-    .-stale Panel { text-style: dim; }
-    .-stale Spectrogram { text-style: dim; }
     #devices { height: 2; }
     #meters { height: 2; }
     #delay { height: 3; }
-    .-wide #devices { height: 6; text-wrap: wrap; }
+    .-wide #devices { height: 6; }
     .-wide #gate { height: 7; }
     .-narrow #gate { display: none; }
     .-narrow #governor { display: none; }
@@ -110,7 +105,7 @@ class TuiApp(App[None]):
         self._spectrogram = not os.environ.get("SSH_CONNECTION")
         topics = (*TOPICS, "spectrum") if self._spectrogram else TOPICS
         self._feed = Feed(client.twin(), topics, self._tell)
-        self._column_due = 0.0
+        self._column_due = self._words_due = 0.0
         self._meters = Meters(self.model, unicode=unicode, id="meters")
         look = {"colour": self._colour, "unicode": unicode}
         self._spectrograms = [
@@ -141,7 +136,7 @@ class TuiApp(App[None]):
         self.query_one("#sound").set_class(not self._spectrogram, "-off")
         self.query_one("#header").can_focus = False
         self._set_stale(True)
-        self.set_interval(TEXT_S, self._draw_words)
+        self.set_interval(TEXT_S, self._count_down)
         self._feed.start()
 
     def on_unmount(self) -> None:
@@ -172,7 +167,8 @@ class TuiApp(App[None]):
                     self._draw_spectrum(messages["spectrum"].data, now)
                 if "meters" in messages:
                     self._meters.refresh_text()
-                if "state" in messages or "governor" in messages:
+                if now >= self._words_due or "governor" in messages:
+                    self._words_due = now + TEXT_S
                     self._draw_words()
 
     def _draw_spectrum(self, data: dict[str, Any], now: float) -> None:
@@ -186,8 +182,12 @@ class TuiApp(App[None]):
 
     def _draw_words(self) -> None:
         for panel in self.query(Panel):
-            if panel.id != "meters" or not self.model.connected:
-                panel.refresh_text()
+            panel.refresh_text()
+
+    def _count_down(self) -> None:
+        """While nothing is heard, time still passes."""
+        if not self.model.connected:
+            self._draw_words()
 
     def _set_stale(self, stale: bool) -> None:
         self.screen.set_class(stale, "-stale")

@@ -7,6 +7,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual.binding import Binding, BindingType
 
+from pse_stream.control.tui.model import Model
 from pse_stream.control.tui.panels import Panel
 
 
@@ -24,10 +25,10 @@ class Events(Panel):
         Binding("end", "newest", "newest", show=False),
     ]
 
-    def on_mount(self) -> None:
-        """Begin with everything."""
+    def __init__(self, model: Model, *, unicode: bool = True, id: str | None = None) -> None:
+        super().__init__(model, unicode=unicode, id=id)
         self.words = ""
-        self._offset = 0
+        self._offset = 0  # events below the last one shown
 
     def show_only(self, words: str) -> None:
         """Events that hold these words; all if empty."""

@@ -8,8 +8,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from rich.segment import Segment
+from rich.style import Style
 from rich.text import Text
-from textual.widgets import Static
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
 
 from pse_stream.control.tui import glyphs
 from pse_stream.control.tui.model import HOP_MS, Model, Signal
@@ -25,23 +29,70 @@ STATE_STYLES = {
 }
 
 
-class Panel(Static, can_focus=True):
-    """Text made from the model; `HELP` is shown by `?` when the panel has the focus."""
+class Panel(Widget, can_focus=True):
+    """Text made from the model; `HELP` is shown by `?` when the panel has the focus.
+
+    Lines are kept as strips and made anew only when the words, the width or the look changed: Textual asks every widget
+    for its lines at each frame, and its own cache costs more than these few lines do.
+    """
 
     HELP = ""
     DEFAULT_CSS = "Panel { height: 1; }"
+    MARK = True  # of the focus, in the first column
 
     def __init__(self, model: Model, *, unicode: bool = True, id: str | None = None) -> None:
-        super().__init__("", id=id)
+        super().__init__(id=id)
         self.model, self.unicode = model, unicode
-        self._drawn: Text | None = None
+        self._strips: list[Strip] = []
+        self._drawn: tuple[object, ...] = ()
 
     def refresh_text(self) -> None:
         """Draw, if anything changed."""
+        if not self.size:
+            return
         text = self.text()
-        if text != self._drawn or (self._drawn is not None and text.spans != self._drawn.spans):
-            self._drawn = text
-            self.update(text, layout=False)  # heights are fixed: a layout would draw the whole screen
+        stale = self.screen.has_class("-stale")
+        look = (text.plain, tuple(text.spans), self.size, self.has_focus, stale, self.rich_style)
+        if look != self._drawn:
+            self._drawn = look
+            self._strips = self._strips_of(text, stale)
+            self.refresh()
+
+    def _strips_of(self, text: Text, stale: bool) -> list[Strip]:
+        """As many lines as there is room for, each as wide as the panel."""
+        width = self.size.width
+        base = self.rich_style + Style(dim=True) if stale else self.rich_style
+        mark = ("▌" if self.unicode else ">") if self.has_focus else " "
+        strips = []
+        for line in self._lines(text)[: self.size.height]:
+            line.truncate(self.columns, overflow="ellipsis" if self.unicode else "crop")
+            segments = [Segment(mark)] if self.MARK else []
+            segments += [segment for segment in line.render(self.app.console) if segment.text != "\n"]
+            strips.append(Strip(Segment.apply_style(segments, base)).adjust_cell_length(width, base))
+        blank = Strip.blank(width, base)
+        return strips + [blank] * (self.size.height - len(strips))
+
+    def _lines(self, text: Text) -> list[Text]:
+        return list(text.split("\n", allow_blank=True))
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The strips as they are kept."""
+        strips = self._strips[crop.y : crop.bottom]
+        if crop.x or crop.width < self.size.width:
+            strips = [strip.crop(crop.x, crop.right) for strip in strips]
+        return strips + [Strip.blank(crop.width)] * (crop.height - len(strips))
+
+    def on_resize(self) -> None:
+        """Another width: other lines."""
+        self.refresh_text()
+
+    def on_focus(self) -> None:
+        """Show the mark."""
+        self.refresh_text()
+
+    def on_blur(self) -> None:
+        """Take it away."""
+        self.refresh_text()
 
     def text(self) -> Text:
         """What to show now; lines no wider than `columns`."""
@@ -50,11 +101,13 @@ class Panel(Static, can_focus=True):
     @property
     def columns(self) -> int:
         """Cells in a line."""
-        return max(20, self.content_size.width or 78)
+        return max(20, self.size.width - self.MARK)
 
 
 class Header(Panel):
     """State, profile, engine and level, recording lamp, clock, and whether any of it is still true."""
+
+    MARK = False
 
     def text(self) -> Text:
         """One line."""
@@ -65,7 +118,9 @@ class Header(Panel):
         word = str(state.get("state", "starting"))
         text = Text(" pse-stream ", style="bold", no_wrap=True)
         text.append(f" {word.upper()} ", style=f"reverse {STATE_STYLES.get(word, 'bold')}")
-        text.append(f"  {model.settings.get('profile') or 'no profile'}  ")
+        if self.columns > LONG_LINE:
+            text.append(f"  {model.settings.get('profile') or 'no profile'}")
+        text.append("  ")
         text.append(
             f"{engine.get('id', '-')} level {engine.get('level', 0)}/{engine.get('level_count', 1) - 1}", "bold"
         )
@@ -114,6 +169,12 @@ class Devices(Panel):
         if state.get("reason"):
             text.append(self._break()).append(str(state["reason"]), "yellow")
         return text
+
+    def _lines(self, text: Text) -> list[Text]:
+        """Long reasons go on in the next line, where there is room for one."""
+        if self.columns > LONG_LINE:
+            return super()._lines(text)
+        return [part for line in super()._lines(text) for part in line.wrap(self.app.console, self.columns)]
 
     def _break(self) -> str:
         """Between parts of a line that a narrow column cannot hold."""

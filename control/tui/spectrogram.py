@@ -23,7 +23,7 @@ from textual.widgets import Static
 from pse_stream.control.tui import glyphs
 
 FLOOR_DB, TOP_DB = -95.0, -20.0  # of the ramp; quiet rooms below, loud vowels above
-TILE_COLUMNS = 8
+TILE_COLUMNS = 24  # wider: more bytes a column; narrower: more tiles for Textual to walk through at each frame
 _HZ_MARKS = ((8000, "8k"), (2000, "2k"), (500, "500"))
 _LABEL_CELLS = 4
 _EMPTY = Segment(" ")

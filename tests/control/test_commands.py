@@ -143,13 +143,13 @@ def decodes_or_is_refused(raw: bytes) -> None:
         assert body["id"] == refusal.request_id
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_decoder(raw: bytes) -> None:
     decodes_or_is_refused(raw)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     st.fixed_dictionaries(
         {
@@ -164,7 +164,7 @@ def test_no_object_breaks_the_decoder(body: dict[str, Any]) -> None:
     decodes_or_is_refused(json.dumps(body).encode())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.sampled_from(sorted(METHODS)), st.data())
 def test_one_wrong_parameter_never_breaks_the_decoder(name: str, data: st.DataObject) -> None:
     params = dict(SAMPLES[name])

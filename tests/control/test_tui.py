@@ -26,7 +26,7 @@ from pse_stream.control.tui.actions import ACTIONS
 from pse_stream.control.tui.app import TuiApp
 from pse_stream.control.tui.dialogs import ChoiceDialog, ConfirmDialog, HelpDialog, NumberDialog
 from pse_stream.control.tui.panels import Panel
-from pse_stream.control.tui.spectrogram import Spectrogram, Tile
+from pse_stream.control.tui.spectrogram import TILE_COLUMNS, Spectrogram, Tile
 from pse_stream.streaming.settings import SetBypass, SetMute
 
 from .fake_denoiser import FakeCatalog, FakeDenoiser
@@ -67,7 +67,7 @@ def screen_text(app: TuiApp) -> str:
 def test_the_screen_fits_and_says_the_main_things(size: tuple[int, int]) -> None:
     async def scene(app: TuiApp, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.model.connected and app.model.engine and app.model.state)
-        await pilot.pause(0.6)
+        await until(pilot, lambda: "q quit" in screen_text(app) and "27.2 ms" in screen_text(app))
         lines = screen_text(app).splitlines()
         assert len(lines) == size[1]
         assert all(len(line) <= size[0] for line in lines)
@@ -264,7 +264,7 @@ def test_a_screen_that_changes_its_size_begins_its_spectrogram_anew() -> None:
             await pilot.resize_terminal(*size)
             await pilot.pause(0.5)
             tiles = len(app.query(Tile))
-            assert tiles * 8 >= sum(s.size.width - 4 for s in app.query(Spectrogram)) > 0
+            assert tiles * TILE_COLUMNS >= sum(s.size.width - 4 for s in app.query(Spectrogram)) > 0
         await until(pilot, lambda: "▀" in screen_text(app))
 
     play(scene)
@@ -309,7 +309,7 @@ def test_words_are_drawn_only_when_they_change(server: ControlServer) -> None:
         await pilot.pause(1.0)
         panel = app.query_one("#devices", Panel)
         drawn: list[object] = []
-        panel.update = lambda *args, **more: drawn.append(args)  # type: ignore[assignment,method-assign]
+        panel.refresh = lambda *args, **more: drawn.append(args)  # type: ignore[assignment,method-assign]
         for _ in range(5):
             panel.refresh_text()
         assert drawn == []
