@@ -11,8 +11,8 @@ The first rule that speaks wins:
     server       the sound server is away: try again after 0.2, 0.5, 1, 2, 2 ... s
     misplaced    the server moved a stream: silence at once; to our own output or away from the virtual microphone: back
     unplugged    the microphone is gone: silence, close, open when it is back
+    idle         nobody listens: close the streams; somebody does: open them
     ended        a stream ended by itself: open anew
-    idle         nobody listens: close the microphone; somebody does: open it
     still        no blocks come: wait if it is suspended, open anew after 2 s if not
     overload     more holes than can be overheard: say so
     silent       exact zeros: say so and keep running
@@ -35,7 +35,7 @@ ZERO_S = 3.0  # of exact zeros; between words of a gated microphone there is les
 SLEPT_S = 1.0
 OVERLOAD_HOLES, OVERLOAD_WINDOW_S, OVERLOAD_HOLD_S = 3, 5.0, 10.0
 
-Action = Literal["none", "reopen", "open input", "close input", "adopt"]
+Action = Literal["none", "reopen", "open input", "close input", "pause", "resume", "adopt"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,7 @@ class Observation:
     facts: Facts = field(default_factory=Facts)
     wanted_input: str = "auto"  # the setting
     input_open: bool = True
+    output_open: bool = True
     input_name: str = ""  # of the stream, as opened
     output_name: str = ""
     input_active: bool = True
@@ -88,7 +89,7 @@ class Diagnosis:
     Parameters
     ----------
     pause : bool
-        Close the microphone while nobody listens.
+        Close the streams while nobody listens.
     """
 
     def __init__(self, *, pause: bool = True) -> None:
@@ -106,11 +107,13 @@ class Diagnosis:
 
     def look(self, seen: Observation) -> Verdict:
         """The verdict on this moment."""
-        rules = (self._sleep, self._server, self._misplaced, self._unplugged, self._ended, self._idle,
+        rules = (self._sleep, self._server, self._misplaced, self._unplugged, self._idle, self._ended,
                  self._still, self._overload, self._silent)  # fmt: skip
         for rule in rules:
             verdict = rule(seen)
             if verdict is not None:
+                if verdict.action == "reopen":
+                    self._paused, self._unheard_since = False, None
                 return self._paced(verdict, seen.now)
         return Verdict()
 
@@ -183,22 +186,15 @@ class Diagnosis:
         )
         return Verdict(state="stalled", reason=reason, action=action, shut=True, forget=True)
 
-    def _ended(self, seen: Observation) -> Verdict | None:
-        if (seen.input_active or not seen.input_open) and seen.output_active:
-            return None
-        which = seen.output_name if seen.input_active or not seen.input_open else seen.input_name
-        reason = f'the stream of "{which}" ended by itself; opening it again' if which else "opening the devices again"
-        return Verdict(state="stalled", reason=reason, action="reopen", forget=True)
-
     def _idle(self, seen: Observation) -> Verdict | None:
         readers = seen.facts.readers
         if not self._pause or readers is None:
             return None
         if readers > 0:
             self._unheard_since = None
-            if self._paused and not seen.input_open:
-                return Verdict(state="starting", reason="somebody listens; the microphone is opened",
-                               action="open input", forget=True)  # fmt: skip
+            if self._paused and not (seen.input_open and seen.output_open):
+                state: State = "stalled" if self._failure else "starting"
+                return Verdict(state=state, reason="somebody listens; the microphone is opened", action="resume")
             self._paused = False
             return None
         self._unheard_since = seen.now if self._unheard_since is None else self._unheard_since
@@ -208,12 +204,22 @@ class Diagnosis:
         return Verdict(
             state="paused",
             reason="nobody listens; the microphone is closed until somebody does",
-            action="close input" if seen.input_open else "none",
+            action="pause" if seen.input_open or seen.output_open else "none",
         )
+
+    def _ended(self, seen: Observation) -> Verdict | None:
+        if self._paused:
+            return None
+        ended = [seen.output_name] if not seen.output_active else []
+        ended += [seen.input_name] if not seen.input_active else []
+        if not ended:
+            return None
+        reason = f'the stream of "{ended[0]}" ended by itself; opening it again' if ended[0] else "opening the devices"
+        return Verdict(state="stalled", reason=reason, action="reopen", forget=True)
 
     def _still(self, seen: Observation) -> Verdict | None:
         silent_in = self._in.still_s(seen.input_blocks, seen.now) if seen.input_open else 0.0
-        silent_out = self._out.still_s(seen.output_blocks, seen.now)
+        silent_out = self._out.still_s(seen.output_blocks, seen.now) if seen.output_open else 0.0
         still_s = max(silent_in, silent_out)
         if still_s < STILL_S:
             return None

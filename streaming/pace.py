@@ -25,6 +25,7 @@ from pse_stream.streaming.inlet import Inlet
 from pse_stream.streaming.outlet import Outlet
 
 HOP_S = 1.0 / HOPS_PER_SECOND
+AGAIN_HOPS = 2  # to settle after the first time: somebody waits for the sound, and the phase is followed anyway
 UNSTEADY_S = 0.4  # callbacks that still come in bursts after this long always will
 STALE_S = 5 * HOP_S  # a side that has not called for this long tells nothing about its clock
 COARSE_S = 0.75 * HOP_S  # where the drift correction leads the level, only what it cannot is dropped
@@ -110,6 +111,7 @@ class Pace:
         self._flows.append((recorded - asked) / self.rate + went - came)
         if not self._settled(inlet, outlet):
             return None
+        self._settle = min(self._settle, AGAIN_HOPS)
         flow = median(self._flows)
         self.phase_s = flow % HOP_S  # whole hops recorded and asked for do not count
         self._phasor = _angle(flow)
@@ -121,7 +123,7 @@ class Pace:
     def _settled(self, inlet: Inlet, outlet: Outlet) -> bool:
         """True once both sides have called often enough, and steadily or for long enough."""
         seen = min(inlet.blocks - self._watched[0], outlet.blocks - self._watched[1])
-        if seen < self._settle or len(self._flows) < max(1, self._settle):
+        if seen < self._settle or len(self._flows) < self._settle:
             return False
         return max(self._flows) - min(self._flows) < HOP_S or self._now() - self._flowing_since > UNSTEADY_S
 

@@ -100,8 +100,9 @@ class Supervisor:
             wanted_input=settings.input,
             input_open=source is not None,
             input_name=source.name if source is not None else self._links.last_input,
+            output_open=target is not None,
             output_name=target.name if target is not None else "",
-            input_active=source is not None and source.active,
+            input_active=source is None or source.active,
             output_active=target is not None and target.active,
             input_blocks=self._runner.inlet.blocks,
             output_blocks=self._runner.outlet.blocks,
@@ -130,6 +131,10 @@ class Supervisor:
             self._links.open(settings)
             self.reopened += 1
             self._note(f"opened again: {reason}")
+        elif action == "resume":
+            self._links.open(settings)
+        elif action == "pause":
+            self._links.close()
         elif action == "open input":
             self._links.open_input(settings)
         elif action == "close input":

@@ -25,7 +25,7 @@ from pse_stream.streaming.devices.base import (
 )
 from pse_stream.streaming.devices.names import match
 from pse_stream.streaming.devices.portaudio import PaStream, PortAudio
-from pse_stream.streaming.sound_server import Endpoint, SoundServer, Watcher
+from pse_stream.streaming.sound_server import Connection, Endpoint, SoundServer, Watcher
 from pse_stream.streaming.virtual_mic import DEFAULT_INSTANCE, VirtualMic
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,9 @@ class PulseDevice:
         self.virtual_mic = self._mic.title if self._mic is not None else ""
         self._wanted: dict[Direction, str] = {}
         self._streams_opened = 0
+        self._mic_index: int | None = None  # of our source
+        self._names: tuple[str | None, ...] = ()  # default and all of the server's sources, as last seen
+        self._microphones: dict[str, DeviceInfo] = {}  # what a name meant then
         self._facts = Facts(server_up=True)
         self._tick: Callable[[], None] = _nothing
         self._sleep_base = _slept_s()
@@ -122,13 +125,17 @@ class PulseDevice:
 
     def open_input(self, name: str, block: int, callback: InputCallback) -> PaStream:
         """Open a microphone; errors as `resolve`, or as PortAudio says."""
-        chosen = self._chosen("input", name)
+        chosen = self._microphones.get(name)
+        if chosen is None:
+            chosen = self._microphones[name] = self._chosen("input", name)
         return self._open("input", chosen.name, block, min(chosen.channels, MOST_CHANNELS), callback)
 
     def open_output(self, name: str, block: int, callback: OutputCallback) -> PaStream:
         """Open an output; errors as `resolve`, or as PortAudio says."""
+        known = name == "auto" and self._mic is not None and self._mic_index is not None
         # One channel: the server copies it to all of the sink's.
-        return self._open("output", self.resolve("output", name), block, 1, callback)
+        return self._open("output", self._mic.sink if known and self._mic else self.resolve("output", name), block, 1,
+                          callback)  # fmt: skip
 
     def refresh(self) -> None:
         """Begin anew with PortAudio and, if the server has lost it, the virtual microphone.
@@ -138,7 +145,9 @@ class PulseDevice:
         DeviceError
             If the server does not answer.
         """
+        self._microphones.clear()
         if self._mic is not None and not self._mic.exists():
+            self._mic_index = None
             self._mic.remove()
             self._mic.create()
         self._audio.start()
@@ -193,6 +202,7 @@ class PulseDevice:
         """On the watcher's thread: ask the server what is true now."""
         opened = self._streams_opened
         try:
+            self._mic_index = self._mic_index if up else None
             facts = self._ask() if up else Facts(server_up=False)
         except (DeviceError, ValueError, KeyError) as error:
             log.debug("the sound server could not be asked: %s", error)
@@ -202,15 +212,17 @@ class PulseDevice:
             self._tick()
 
     def _ask(self) -> Facts:
-        sources = {end.index: end for end in self._server.sources()}
+        """Who listens first: somebody may be waiting for the microphone to open."""
         recordings, pid = self._server.recordings(), os.getpid()
+        if self._mic_index is not None:
+            self._facts = replace(self._facts, server_up=True, readers=_listeners(recordings, self._mic_index))
+            self._tick()
+        sources = self._server.sources()
+        self._remember(sources)
+        by_index = {end.index: end for end in sources}
         wanted = self._wanted.get("input")
-        microphone = next((end for end in sources.values() if end.name == wanted), None)
-        attached = next((sources[c.endpoint] for c in recordings if c.pid == pid and c.endpoint in sources), None)
-        readers = None
-        if self._mic is not None:
-            ours = next((end.index for end in sources.values() if end.name == self._mic.source), None)
-            readers = sum(c.endpoint == ours and not c.corked and c.pid != pid for c in recordings)
+        microphone = next((end for end in sources if end.name == wanted), None)
+        attached = next((by_index[c.endpoint] for c in recordings if c.pid == pid and c.endpoint in by_index), None)
         return Facts(
             server_up=True,
             input_present=None if wanted is None else microphone is not None,
@@ -220,12 +232,26 @@ class PulseDevice:
             input_muted=None if microphone is None else microphone.muted,
             input_volume_percent=None if microphone is None else microphone.volume_percent,
             input_suspended=None if microphone is None else microphone.state == "SUSPENDED",
-            readers=readers,
+            readers=None if self._mic_index is None else _listeners(recordings, self._mic_index),
         )
+
+    def _remember(self, sources: list[Endpoint]) -> None:
+        """Keep what saves a question when the microphone must open at once; forget what may have changed."""
+        ours = None if self._mic is None else self._mic.source
+        self._mic_index = next((end.index for end in sources if end.name == ours), None)
+        names = (self._server.info().get("default_source_name"), *(end.name for end in sources))
+        if names != self._names:
+            self._names = names
+            self._microphones.clear()
 
     def _output_attached(self, pid: int) -> str | None:
         sinks = {end.index: end.name for end in self._server.sinks()}
         return next((sinks[c.endpoint] for c in self._server.playbacks() if c.pid == pid and c.endpoint in sinks), None)
+
+
+def _listeners(recordings: list[Connection], source: int) -> int:
+    """How many programs record our source and have not paused it."""
+    return sum(c.endpoint == source and not c.corked and c.pid != os.getpid() for c in recordings)
 
 
 def _nothing() -> None:
