@@ -26,6 +26,7 @@ from pse_stream.streaming.outlet import Outlet
 
 HOP_S = 1.0 / HOPS_PER_SECOND
 AGAIN_HOPS = 2  # to settle after the first time: somebody waits for the sound, and the phase is followed anyway
+STEADY_S = HOP_S / 2  # a burst shows as steps of a hop
 UNSTEADY_S = 0.4  # callbacks that still come in bursts after this long always will
 STALE_S = 5 * HOP_S  # a side that has not called for this long tells nothing about its clock
 COARSE_S = 0.75 * HOP_S  # where the drift correction leads the level, only what it cannot is dropped
@@ -125,7 +126,7 @@ class Pace:
         seen = min(inlet.blocks - self._watched[0], outlet.blocks - self._watched[1])
         if seen < self._settle or len(self._flows) < self._settle:
             return False
-        return max(self._flows) - min(self._flows) < HOP_S or self._now() - self._flowing_since > UNSTEADY_S
+        return max(self._flows) - min(self._flows) < STEADY_S or self._now() - self._flowing_since > UNSTEADY_S
 
     def excess(self, inlet: Inlet, outlet: Outlet) -> Drop:
         """What to drop before the hop that was just computed is handed on."""
