@@ -75,6 +75,9 @@ SMALLEST_SCREEN = (60, 16)  # columns, rows; below it lines are better
 @click.option(
     "--wait-s", type=click.FloatRange(min=0), default=0.0, metavar="S", help="Wait this long for a sound server."
 )
+@click.option(
+    "--realtime", is_flag=True, help="Ask for real-time scheduling: no holes beside busy programs, where it is allowed."
+)
 @click.option("--check", is_flag=True, help="Only check the configuration, the engine and the devices; no sound.")
 @flags.config
 @flags.common(json=False)
@@ -92,6 +95,7 @@ def command(
     instance: str,
     bind: str | None,
     controlled: bool,
+    realtime: bool,
     **settings: Any,
 ) -> int | None:
     """Clean the microphone and offer the result to every program as "Denoised Microphone".
@@ -120,7 +124,7 @@ def command(
     def devices() -> Device:
         return show.device() if show is not None else open_device(instance=instance, wait_s=wait_s)
 
-    sound(console, resolved, devices, channel, seconds=seconds, max_latency_ms=max_latency_ms)
+    sound(console, resolved, devices, channel, seconds=seconds, max_latency_ms=max_latency_ms, realtime=realtime)
     if show is not None:
         show.finish(console)
     return None
@@ -142,6 +146,7 @@ def sound(
     *,
     seconds: float | None = None,
     max_latency_ms: float | None = None,
+    realtime: bool = False,
 ) -> None:
     """Run a denoiser and show it until it ends, the time is up or somebody stops it."""
     console.note("Starting: opening the devices and the engine.")
@@ -150,16 +155,18 @@ def sound(
     from pse_stream.control.instance import InstanceLock
     from pse_stream.control.systemd import notify
     from pse_stream.streaming.denoiser import Denoiser
+    from pse_stream.streaming.process import sound_process
 
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(InstanceLock(channel.instance))  # before a device is touched
         device = devices()
         try:
-            denoiser = Denoiser(resolved.settings, device=device, origins=resolved.origins)
+            denoiser = Denoiser(resolved.settings, device=device, origins=resolved.origins, realtime=realtime)
         except BaseException:
             device.close()
             raise
         stack.enter_context(denoiser)
+        stack.enter_context(sound_process())  # everything is loaded and warm
         if channel.wanted:
             stack.enter_context(control_server(denoiser, lock, tcp=channel.bind))
         stack.callback(notify, "STOPPING=1")

@@ -31,6 +31,7 @@ from pse_stream.streaming.ledger import Changed, Ledger
 from pse_stream.streaming.links import Links
 from pse_stream.streaming.owner import Owner
 from pse_stream.streaming.pipeline import Pipeline
+from pse_stream.streaming.process import run_thread_realtime
 from pse_stream.streaming.runner import Runner
 from pse_stream.streaming.settings import (
     Applied,
@@ -87,6 +88,8 @@ class Denoiser:
         Who chose each setting; unnamed ones are defaults.
     engines : callable
         Opens an engine by id; `engines.registry.open_engine` unless a test brings its own.
+    realtime : bool
+        Ask for real-time scheduling of the three threads that carry sound; a refusal is an event, never an error.
 
     Raises
     ------
@@ -101,6 +104,7 @@ class Denoiser:
         device: Device | None = None,
         origins: dict[str, Origin] | None = None,
         engines: Callable[[str], Engine] = open_engine,
+        realtime: bool = False,
     ) -> None:
         if device is None:
             from pse_stream.streaming.devices.live import open_device
@@ -129,7 +133,8 @@ class Denoiser:
             slack_s=device.slack_s,
             wake=self._worker.wake,
         )
-        self._links = Links(device, self._runner)
+        self._realtime = realtime
+        self._links = Links(device, self._runner, on_thread=self._hurry if realtime else None)
         self._answers: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._events: deque[str] = deque(maxlen=EVENTS_KEPT)
         self._condition: tuple[State, str] = ("starting", "")
@@ -165,6 +170,8 @@ class Denoiser:
         self._builder.start()
         if not self._driven:
             self._worker.start(self._runner.step)
+            if self._realtime:
+                self._runner.post(lambda _pipeline, _hop: self._hurry())
         try:
             settings = self._ledger.page.settings
             self._links.open(settings)
@@ -409,6 +416,12 @@ class Denoiser:
         if (state, reason) != self._condition and self._condition[0] != "stopped":
             self._condition = (state, reason)
             self._events.append(f"{state}: {reason}" if reason else state)
+
+    def _hurry(self) -> None:
+        """In a thread that carries sound: ask for real-time scheduling."""
+        refused = run_thread_realtime()
+        if refused and not any(refused in event for event in self._events):
+            self._events.append(f"no real-time scheduling: {refused}")
 
     def _tick(self) -> None:
         """Ten times a second, in real or simulated time, and whenever the device has news."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 from pse_stream.streaming.devices.base import Device, Stream
 from pse_stream.streaming.runner import Runner
@@ -27,10 +28,13 @@ class Links:
     ----------
     device : Device
     runner : Runner
+    on_thread : callable or None
+        Called once in each thread that a callback comes in.
     """
 
-    def __init__(self, device: Device, runner: Runner) -> None:
+    def __init__(self, device: Device, runner: Runner, *, on_thread: Callable[[], None] | None = None) -> None:
         self.device, self.runner = device, runner
+        self._on_thread = on_thread
         self.input: Stream | None = None
         self.output: Stream | None = None
         self.last_input = ""  # name of the microphone that was open last
@@ -138,7 +142,11 @@ class Links:
         return 1000.0 * sum(stream.latency_s for stream in (self.input, self.output) if stream is not None)
 
     def _receive(self, data: bytes, frames: int, flags: int) -> None:
+        if self._inlet.blocks == 0 and self._on_thread is not None:
+            self._on_thread()
         self._inlet.receive(data, frames, flags)
 
     def _give(self, frames: int, flags: int) -> bytes:
+        if self._outlet.blocks == 0 and self._on_thread is not None:
+            self._on_thread()
         return self._outlet.give(frames, flags)

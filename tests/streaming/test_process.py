@@ -1,0 +1,39 @@
+"""What a sound process sets, and puts back."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+
+from pse_stream.streaming.process import SWITCH_S, run_thread_realtime, sound_process
+
+
+def test_the_interpreter_is_set_up_for_sound_and_put_back() -> None:
+    before = sys.getswitchinterval()
+    with sound_process():
+        assert abs(sys.getswitchinterval() - SWITCH_S) < 1e-6
+        assert gc.get_freeze_count() > 1000
+    assert abs(sys.getswitchinterval() - before) < 1e-6
+    assert gc.get_freeze_count() == 0
+
+
+def test_s40_real_time_is_asked_for_one_thread_and_a_refusal_is_a_sentence() -> None:
+    found: list[tuple[str, int]] = []
+
+    def ask() -> None:
+        refused = run_thread_realtime()
+        found.append((refused, os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    refused, policy = found[0]
+    assert policy == (os.SCHED_OTHER if refused else os.SCHED_FIFO)
+    assert not refused or "rtprio" in refused
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER  # ordinary priority by default
+
+
+def test_a_process_that_does_not_exist_is_refused_in_words() -> None:
+    assert "refused" in run_thread_realtime(2**22 + 1)
