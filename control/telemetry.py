@@ -22,7 +22,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -65,6 +65,7 @@ class _Topic:
     message: bytes = b""  # the last value, for late subscribers
     sent: float = 0.0
     wanted: bool = False  # a late subscriber waits for the last value
+    sockets: list[Socket] = field(default_factory=list)  # those with a subscriber
 
 
 class Telemetry:
@@ -108,8 +109,7 @@ class Telemetry:
 
     def subscribed(self, topic: str) -> bool:
         """Does anybody listen to this topic?"""
-        name = topic.encode()
-        return any(name.startswith(prefix) for prefixes in self._subscribed.values() for prefix in prefixes)
+        return bool(self._topics[topic].sockets)
 
     def hear(self, socket: Socket) -> None:
         """Take note of who came and who left."""
@@ -129,7 +129,14 @@ class Telemetry:
 
     def _listen(self) -> None:
         """Remember which topics anybody listens to: asked at every look."""
-        self._listened = [(name, topic) for name, topic in self._topics.items() if self.subscribed(name)]
+        for name, topic in self._topics.items():
+            wire_name = name.encode()
+            topic.sockets = [
+                socket
+                for socket, prefixes in self._subscribed.items()
+                if any(wire_name.startswith(prefix) for prefix in prefixes)
+            ]
+        self._listened = [(name, topic) for name, topic in self._topics.items() if topic.sockets]
 
     def _serve_latecomer(self, prefix: bytes) -> None:
         for name, topic in self._topics.items():
@@ -187,8 +194,9 @@ class Telemetry:
     def _send(self, name: str, topic: _Topic, now: float) -> None:
         topic.sent = now
         topic.wanted = False
-        for socket in self._subscribed:
-            socket.send_multipart([name.encode(), topic.message], zmq.NOBLOCK)
+        frames = [name.encode(), topic.message]
+        for socket in topic.sockets:
+            socket.send_multipart(frames, zmq.NOBLOCK)
 
     def _spectrum(self, _: Snapshot) -> dict[str, Any] | None:
         frames = self._tap() if self._tap is not None else None
