@@ -48,7 +48,7 @@ def watch(columns: int, rows: int, ssh: bool, seconds: float) -> tuple[float, fl
     pid, terminal = pty.fork()
     if pid == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        os.execvpe(sys.executable, [sys.executable, "-m", "pse_stream.main", "tui", "--instance", "bench"], environment)
+        os.execvpe(sys.executable, [sys.executable, "-m", "pse_stream.main", "tui"], environment)
     try:
         drain(terminal, SETTLE_S)
         before, began = cpu_s(pid), time.monotonic()
