@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from pse_stream.streaming import diagnosis
 from pse_stream.streaming.denoiser import Denoiser
+from pse_stream.streaming.devices.live import open_device
 from pse_stream.streaming.devices.pulse import PulseDevice
 from pse_stream.streaming.settings import Settings
 from pse_stream.streaming.sound_server import SoundServer
@@ -21,7 +23,7 @@ from pse_stream.streaming.virtual_mic import clean, leftovers
 
 from ..conftest import DESK, ROOM
 from ..soundcard import VirtualSoundcard
-from .card_programs import Recording, Speaking, until
+from .card_programs import PATIENCE_S, Recording, Speaking, until
 from .stubs import noise, shelf
 
 pytestmark = pytest.mark.soundcard
@@ -76,6 +78,22 @@ def test_s39_a_killed_and_restarted_server_gets_its_virtual_microphone_back(
     time.sleep(0.7)
     assert np.abs(listener.end()).max() > 0.05
     speaker.end()
+
+
+def test_s30_a_server_that_comes_later_than_we_do_is_waited_for(soundcard: VirtualSoundcard) -> None:
+    soundcard.stop()
+    try:
+        with ThreadPoolExecutor(1) as pool:  # the server must be started by this thread: it dies with its starter
+            opening = pool.submit(open_device, wait_s=PATIENCE_S)
+            time.sleep(1.0)
+            assert not opening.done()
+            soundcard.start()
+            device = opening.result(timeout=PATIENCE_S)
+    finally:
+        soundcard.stop()
+        soundcard.start()
+    device.close()
+    assert device.virtual_mic == "Denoised Microphone"
 
 
 def test_s34_an_output_moved_to_the_loudspeaker_is_silent_and_taken_back(
