@@ -153,7 +153,7 @@ def test_on_a_terminal_the_page_is_drawn_unless_plain_text_is_asked_for(
 ) -> None:
     shown = on_a_terminal(["--play", str(recording), "--seconds", "1"], environment)
     assert ("\x1b[" in shown) is drawn
-    assert ("RUNNING" in shown) is drawn
+    assert ("lost  dropped" in shown) is drawn
     assert "Ctrl-C stops" in shown
 
 
