@@ -5,6 +5,7 @@
     widgets         header, meters, spectrogram, load, gate and governor, events: one file each
     dialogs.py      choose from a list, type a number, confirm, help
     actions.py      what can be done: the keys, the palette and the help come from it
+    wishes.py       the actions that ask the denoiser for something
     app.py          puts them together
     plain.py        the same facts as lines, for braille, speech and pipes
 
