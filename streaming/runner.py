@@ -19,12 +19,15 @@ from pse_stream.dsp.levels import LevelMeter, Levels
 from pse_stream.dsp.resample import VariableRate
 from pse_stream.dsp.spec import Float32s
 from pse_stream.engines.bypass import BypassEngine
+from pse_stream.engines.contract import Engine
+from pse_stream.errors import EngineError
 from pse_stream.streaming.channels import ChannelPick, Channels
 from pse_stream.streaming.inlet import Inlet
 from pse_stream.streaming.load import LoadMeter
 from pse_stream.streaming.outlet import Outlet
 from pse_stream.streaming.pace import HOP_S, Pace
 from pse_stream.streaming.pipeline import Pipeline
+from pse_stream.streaming.relief import Relief
 from pse_stream.streaming.snapshot import Counters, EngineStatus, Load, Meter
 from pse_stream.streaming.splice import Splice
 
@@ -102,6 +105,8 @@ class Runner:
         self._dropped = self._overrun = 0  # samples
         self._removed_db = 0.0
         self._engine_error = ""
+        self._relief = Relief()
+        self._resting: tuple[Engine, int] | None = None  # engine and level that were too slow
 
     # --- from other threads -------------------------------------------------------------------------------------
 
@@ -150,6 +155,11 @@ class Runner:
         """Magnitudes of the newest frames, noisy and clean, two (257,) float32; None while no sound flows."""
         return self.pipeline.spectrum() if self._flowing else None
 
+    @property
+    def relieved(self) -> bool:
+        """True while the engine that was asked for is taken out: it failed, or is too slow for this computer."""
+        return bool(self._engine_error)
+
     # --- the worker's own ---------------------------------------------------------------------------------------
 
     def step(self) -> bool:
@@ -168,11 +178,35 @@ class Runner:
         self._hops += 1
         self._deliver(self._out)
         self._load.hop(time.thread_time() - cpu)
-        if self._now() - began > HOP_S:
-            self._late += 1
+        late = self._now() - began > HOP_S
+        self._late += late
+        self._relieve(late)
         if changed or self._hops % REPORT_HOPS == 0:
             self._publish()
         return True
+
+    def use_engine(self, engine: Engine, level: int | None) -> None:
+        """Change to another engine, between two hops."""
+        self.pipeline.set_engine(engine, level)
+        self._engine_error, self._resting = "", None
+        self._relief.reset()
+
+    def use_level(self, level: int | None) -> None:
+        """Change the level, between two hops.
+
+        Raises
+        ------
+        EngineError
+            If the engine has no such level.
+        """
+        if self._resting is None:
+            self.pipeline.set_level(level)
+            return
+        engine, _ = self._resting  # it will come back at this level
+        best = engine.info.best_level
+        if level is not None and not 0 <= level <= best:
+            raise EngineError(f"engine {engine.info.id!r} has no level {level}; expected 0 to {best}", name="bad_level")
+        self._resting = (engine, best if level is None else level)
 
     def _apply_changes(self) -> bool:
         changed = False
@@ -192,6 +226,19 @@ class Runner:
             self.pipeline.process(self._block, out=self._out)
         if not np.isfinite(np.dot(self._out, self._out)):
             self._out.fill(0.0)  # as a fixed-point reader NaN is a full-scale click
+
+    def _relieve(self, late: bool) -> None:
+        """Take an engine out that is too slow, and try it again some time."""
+        todo = self._relief.look(late, self._now())
+        if todo == "take out" and not self._engine_error:
+            engine, level = self.pipeline.engine, self.pipeline.level
+            self._resting = (engine, level)
+            self._engine_error = f'the engine "{engine.info.id}" is too slow here: most hops take longer than 8 ms'
+            self.pipeline.replace_engine(BypassEngine())
+        elif todo == "try again" and self._resting is not None:
+            (engine, level), self._resting, self._engine_error = self._resting, None, ""
+            engine.reset()
+            self.pipeline.set_engine(engine, level)
 
     def _deliver(self, block: Float32s) -> None:
         """Hand a clean hop to the outlet, less what is to be dropped, at the pace of the outlet's clock."""

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import soxr
 
+from pse_stream.dsp.resample import Resampler
 from pse_stream.dsp.spec import GRID_RATES, Float32s
 from pse_stream.errors import PseError
 from pse_stream.streaming.devices.base import (
@@ -249,15 +249,12 @@ class FileDevice:
 
     def _converted(self) -> Iterator[Float32s]:
         with SoundReader(self.source) as reader:
-            change = None
-            if reader.sample_rate != self.sample_rate:
-                change = soxr.ResampleStream(reader.sample_rate, self.sample_rate, self._channels, dtype="float32")
+            sides = [Resampler(reader.sample_rate, self.sample_rate) for _ in range(self._channels)]
             for block in reader.blocks(READ_SAMPLES):
                 kept = block if reader.channels == self._channels else block.mean(axis=1, keepdims=True)
                 kept = np.broadcast_to(kept, (len(kept), self._channels))
-                yield kept if change is None else change.resample_chunk(kept)
-            if change is not None:
-                yield change.resample_chunk(np.zeros((0, self._channels), np.float32), last=True)
+                yield np.stack([side.process(np.ascontiguousarray(kept[:, n])) for n, side in enumerate(sides)], axis=1)
+            yield np.stack([side.flush() for side in sides], axis=1)
 
     def _shaped(self, block: Float32s) -> Float32s:
         return np.ascontiguousarray(block[:, 0] if self._channels == 1 else block)

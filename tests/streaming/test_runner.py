@@ -9,7 +9,7 @@ from pse_stream.engines.bypass import BypassEngine
 from pse_stream.streaming.denoiser import Denoiser
 from pse_stream.streaming.devices.fake import FakeDevice
 from pse_stream.streaming.pipeline import Pipeline
-from pse_stream.streaming.settings import Settings
+from pse_stream.streaming.settings import SetEngine, Settings
 
 from .stubs import HOP, RATE, Failing, Slow, clickiness, noise, offset, shelf, tone
 
@@ -91,19 +91,58 @@ def test_drops_are_crossfaded_so_they_do_not_click() -> None:
     assert steps.max() < 0.02  # the tone's own largest step is 0.008; a hard splice makes up to 0.6
 
 
-def test_an_engine_slower_than_time_never_makes_the_delay_grow() -> None:
+def test_a_computer_that_is_too_slow_never_makes_the_delay_grow() -> None:
     device = FakeDevice(source=noise(10.0))
-    engine = Slow(device, lambda _step: 0.012)
+    engine = Slow(device, lambda step: 0.012 if step % 5 < 2 else 0.009 if step % 5 < 4 else 0.0)
     with Denoiser(Settings(), device=device, engines=shelf(auto=lambda: engine)) as denoiser:
+        denoiser._runner._relief.look = lambda _late, _now: "nothing"  # type: ignore[method-assign]
         buffers = []
         for _ in range(20):
             device.advance(0.5)
             buffers.append(denoiser.snapshot.latency.buffer_ms)
         snapshot = denoiser.snapshot
     assert max(buffers) < 150.0
-    assert snapshot.counters.dropped_hops > 100
+    assert snapshot.counters.dropped_hops > 20
     assert snapshot.state == "degraded"
     assert "keep up" in snapshot.reason
+
+
+def test_s46_an_engine_that_is_too_slow_is_taken_out_said_and_tried_again() -> None:
+    device = FakeDevice(source=noise(60.0))
+    slow = [True]
+    engine = Slow(device, lambda _step: 0.012 if slow[0] else 0.001)
+    with Denoiser(Settings(attenuation_db=100.0), device=device, engines=shelf(auto=lambda: engine)) as denoiser:
+        device.advance(3.0)
+        taken_out = denoiser.snapshot
+        assert taken_out.state == "degraded"
+        assert '"slow" is too slow' in taken_out.reason
+        assert taken_out.engine.id == "bypass"
+        device.advance(8.0)
+        assert denoiser.snapshot.counters.late_hops == taken_out.counters.late_hops  # the voice flows
+        slow[0] = False
+        steps = engine.steps
+        device.advance(24.0)
+        assert denoiser.snapshot.state == "running"
+        assert denoiser.snapshot.engine.id == "slow"
+        assert engine.steps > steps
+
+
+def test_a_wish_for_the_engine_that_was_taken_out_tries_it_at_once() -> None:
+    device = FakeDevice(source=noise(10.0))
+    made: list[Failing] = []
+
+    def failing() -> Failing:
+        made.append(Failing(at=50 if not made else 10**9))
+        return made[-1]
+
+    with Denoiser(Settings(), device=device, engines=shelf(auto=failing)) as denoiser:
+        device.advance(1.0)
+        assert denoiser.snapshot.state == "degraded"
+        future = denoiser.submit(SetEngine("auto"))
+        device.advance(0.5)
+        assert future.exception(timeout=0) is None
+        assert denoiser.snapshot.state == "running"
+        assert len(made) == 2
 
 
 def test_a_burst_of_input_after_the_server_froze_is_dropped_to_the_target() -> None:
