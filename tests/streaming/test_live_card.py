@@ -26,7 +26,7 @@ from pse_stream.streaming.virtual_mic import VirtualMic
 
 from ..conftest import ROOM
 from ..soundcard import VirtualSoundcard
-from .card_programs import PATIENCE_S, Recording, found_in, speak, until
+from .card_programs import PATIENCE_S, Recording, any_stretch_in, speak, until
 from .stubs import HOP, RATE, noise, shelf
 
 pytestmark = pytest.mark.soundcard
@@ -56,7 +56,7 @@ def test_a_bypassed_voice_arrives_bit_for_bit(soundcard: VirtualSoundcard) -> No
     for _ in range(TRIES):
         with Denoiser(Settings(bypass=True), device=PulseDevice(), engines=shelf()) as denoiser:
             time.sleep(0.3)
-            if found_in(listen_while(denoiser, sent), sent):
+            if any_stretch_in(listen_while(denoiser, sent), sent, RATE // 4):
                 return
     pytest.fail(f"not exact in {TRIES} tries")
 
@@ -87,7 +87,7 @@ def test_live_equals_offline_sample_for_sample(soundcard: VirtualSoundcard) -> N
         for at, hop in enumerate(live.given):
             offline.process(hop, out=wanted[at * HOP : (at + 1) * HOP])
         voice = int(np.argmax(np.abs(wanted) > 0.01))
-        if found_in(heard, wanted[voice : voice + RATE]):
+        if any_stretch_in(heard, wanted[voice : voice + RATE], RATE // 4):
             return
     pytest.fail(f"live was not offline in {TRIES} tries")
 
