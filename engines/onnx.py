@@ -258,7 +258,7 @@ def _options() -> onnxruntime.SessionOptions:
     options.log_severity_level = 4  # what matters comes back as an exception
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    # Not "session.set_denormal_as_zero": it changes the floating-point mode of the thread that opens the session, and of
+    # Not "session.set_denormal_as_zero": it changes the floating-point mode of the thread that opens the session and of
     # all that this one starts later, for everybody's arithmetic. Frames of 1e-2 to 1e-41 cost the same without it.
     return options
 

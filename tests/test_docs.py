@@ -1,4 +1,4 @@
-"""The documents keep their word: tests they cite exist, links lead somewhere, commands and codes are the program's own."""
+"""The documents keep their word: cited tests exist, links lead somewhere, commands and codes are the program's own."""
 
 from __future__ import annotations
 
