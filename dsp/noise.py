@@ -26,14 +26,10 @@ from pse_stream.dsp.spec import Float32s
 from pse_stream.errors import SpecError
 
 TINY = np.float32(1e-24)  # power far below any converter's noise; only keeps a division finite
-START_HOPS = 20  # 160 ms taken as noise at the start, averaged evenly
-SMOOTH = 0.92  # alpha_s (0.9), recursive smoothing of the power per hop
-MINIMA_BIAS = 2.0  # B_min (1.66), the mean of the smoothed noise over its minimum
-FLOOR_BIAS = 1.7  # beta (1.47), makes up for the noise frames that pass as speech
+FILL_HOPS = 4  # 32 ms until the window holds sound only: taken for noise whatever it is
+START_HOPS = 40  # 320 ms in which the floor is learnt faster
+START_SMOOTHING = 0.9  # of the noise floor per hop during the start, at most
 SUBWINDOWS, SUBWINDOW_HOPS = 8, 15  # U and V: minima over 0.96 s, renewed every 0.12 s
-NEAR_POWER = 4.6  # gamma_0: power closer to the minimum than this is noise for the first pass
-NEAR_SMOOTH = 2.2  # zeta_0 (1.67): the same for the smoothed power, in both passes
-SURE_POWER = 4.5  # gamma_1 (3): further from the minimum than this is speech for the second pass
 SNR_FLOOR = np.float32(1e-3)  # of the posterior SNR; below it the gain no longer changes
 LEAST_RATIO = np.float32(1e-5)  # of noise to power; 50 dB under the frame it no longer matters, and nothing overflows
 V_FLOOR, V_CEILING = np.float32(2.0**-14), np.float32(64.0)  # v in the table of E1; exp(-64) is a float32
@@ -46,8 +42,14 @@ class NoiseSpec:
     """How eagerly noise is followed and removed."""
 
     n: int  # bins or bands
+    smoothing: float = 0.92  # alpha_s (0.9), of the power per hop, for the minima
+    minima_bias: float = 2.0  # B_min (1.66), the mean of the smoothed noise over its minimum
+    floor_bias: float = 1.47  # beta, makes up for the noise frames that pass as speech
+    near_power: float = 4.6  # gamma_0: power closer to the minimum than this is noise for the first pass
+    near_smooth: float = 2.2  # zeta_0 (1.67): the same for the smoothed power, in both passes
+    sure_power: float = 4.5  # gamma_1 (3): further from the minimum than this is speech for the second pass
     floor_smoothing: float = 0.95  # alpha_d (0.85), of the noise floor per hop while there is no speech
-    prior_smoothing: float = 0.95  # alpha (0.92) of the decision-directed prior SNR
+    prior_smoothing: float = 0.92  # alpha of the decision-directed prior SNR
     prior_floor_db: float = -22.0  # smallest prior SNR; below it musical noise begins
     gain_floor_db: float = -18.0  # what noise is turned down by where there is surely no speech
     absence_ceiling: float = 0.8  # q_max (0.95): never so sure of noise that a voice could not begin
@@ -55,9 +57,12 @@ class NoiseSpec:
     def __post_init__(self) -> None:
         if self.n < 3:
             raise SpecError(f"a noise floor over {self.n} bins was asked for; expected at least 3")
-        for name in ("floor_smoothing", "prior_smoothing", "absence_ceiling"):
+        for name in ("smoothing", "floor_smoothing", "prior_smoothing", "absence_ceiling"):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise SpecError(f"{name}={getattr(self, name)} is out of range; expected a value between 0 and 1")
+        for name in ("minima_bias", "floor_bias", "near_power", "near_smooth", "sure_power"):
+            if not getattr(self, name) > 1.0:
+                raise SpecError(f"{name}={getattr(self, name)} is out of range; expected a factor above 1")
         if not self.gain_floor_db < 0.0:
             raise SpecError(f"gain_floor_db={self.gain_floor_db} turns nothing down; expected a value below 0")
 
@@ -103,6 +108,11 @@ class NoiseFloor:
         self.power = np.full(n, TINY, np.float32)  # (n,) lambda_d, what the next hop is compared with
         self.absent = np.zeros(n, np.float32)  # (n,) q, prior probability of no speech, 0..q_max
         self._absence_ceiling = np.float32(spec.absence_ceiling)
+        self._bias = np.float32(spec.minima_bias)
+        self._near_power = np.float32(spec.minima_bias * spec.near_power)
+        self._near_smooth = np.float32(spec.near_smooth)
+        self._sure_power = np.float32(spec.sure_power)
+        self._per_absence = np.float32(1.0 / (spec.sure_power - 1.0))
         self._mean = np.zeros(n, np.float32)  # (n,) lambda_d before the bias
         self._smooth = np.zeros(n, np.float32)  # (n,) S
         self._quiet = np.zeros(n, np.float32)  # (n,) S tilde: S without the strong bins
@@ -125,7 +135,7 @@ class NoiseFloor:
             self._mean[:] = power
             np.maximum(power, TINY, out=self.power)
         else:
-            _glide(self._smooth, self._across, SMOOTH, self._sum)
+            _glide(self._smooth, self._across, self.spec.smoothing, self._sum)
         self._minima.update(self._smooth)
         self._first_pass(power)
         self._quiet_minima.update(self._quiet)
@@ -137,9 +147,9 @@ class NoiseFloor:
 
     def _first_pass(self, power: Float32s) -> None:
         """Smooth once more, without the bins that stand out from their minimum."""
-        np.multiply(self._minima.values, np.float32(MINIMA_BIAS * NEAR_POWER), out=self._sum)
+        np.multiply(self._minima.values, self._near_power, out=self._sum)
         np.less(power, self._sum, out=self._near)
-        self._sum *= np.float32(NEAR_SMOOTH / NEAR_POWER)
+        self._sum *= np.float32(self.spec.near_smooth / self.spec.near_power)
         np.less(self._smooth, self._sum, out=self._calm)
         self._near &= self._calm
         np.multiply(power, self._near, out=self._sum)
@@ -151,19 +161,19 @@ class NoiseFloor:
         self._across /= self._weight
         self._across -= self._quiet
         self._across *= self._near
-        self._across *= np.float32(1.0 - SMOOTH)
+        self._across *= np.float32(1.0 - self.spec.smoothing)
         self._quiet += self._across
 
     def _second_pass(self, power: Float32s) -> None:
-        """q: 1 at the minimum, 0 at `SURE_POWER` times the minimum or where the smoothed power stands out."""
-        np.multiply(self._quiet_minima.values, np.float32(MINIMA_BIAS), out=self._sum)
+        """q: 1 at the minimum, 0 at `sure_power` times the minimum or where the smoothed power stands out."""
+        np.multiply(self._quiet_minima.values, self._bias, out=self._sum)
         np.multiply(power, LEAST_RATIO, out=self.absent)
         np.maximum(self._sum, self.absent, out=self._sum)
         np.maximum(self._sum, TINY, out=self._sum)
         np.divide(power, self._sum, out=self.absent)
-        np.subtract(np.float32(SURE_POWER), self.absent, out=self.absent)
-        self.absent *= np.float32(1.0 / (SURE_POWER - 1.0))
-        self._sum *= np.float32(NEAR_SMOOTH)
+        np.subtract(self._sure_power, self.absent, out=self.absent)
+        self.absent *= self._per_absence
+        self._sum *= self._near_smooth
         np.less(self._smooth, self._sum, out=self._calm)
         self.absent *= self._calm
         np.maximum(self.absent, ZERO, out=self.absent)
@@ -179,17 +189,22 @@ class NoiseFloor:
         present : (n,) float32
             Probability of speech, 0..1.
         """
-        if self._hops < START_HOPS:  # nothing is known yet: an even average of what there was
-            _glide(self._mean, power, self._hops / (self._hops + 1.0), self._sum)
-            np.maximum(self._mean, TINY, out=self.power)
+        np.subtract(ONE, present, out=self._weight)
+        if self._hops < START_HOPS:
+            even = 1.0 / (self._hops + 1.0)  # an even average of what there was
+            if self._hops < FILL_HOPS:
+                self._weight.fill(even)
+            else:
+                self._weight *= np.float32(max(even, 1.0 - START_SMOOTHING))
         else:
-            np.subtract(ONE, present, out=self._weight)
             self._weight *= np.float32(1.0 - self.spec.floor_smoothing)
-            np.subtract(power, self._mean, out=self._sum)
-            self._sum *= self._weight
-            self._mean += self._sum
-            np.multiply(self._mean, np.float32(FLOOR_BIAS), out=self.power)
-            np.maximum(self.power, TINY, out=self.power)
+        np.subtract(power, self._mean, out=self._sum)
+        self._sum *= self._weight
+        self._mean += self._sum
+        # While the floor is an average of everything, it needs no correction for what it misses.
+        bias = 1.0 if self._hops < START_HOPS else self.spec.floor_bias
+        np.multiply(self._mean, np.float32(bias), out=self.power)
+        np.maximum(self.power, TINY, out=self.power)
         self._hops += 1
 
     def reset(self) -> None:

@@ -152,6 +152,7 @@ def test_nothing_grows_hop_by_hop():
         ({"n": 8, "floor_smoothing": 1.0}, "floor_smoothing=1.0 is out of range; expected a value between 0 and 1"),
         ({"n": 8, "prior_smoothing": 0.0}, "prior_smoothing=0.0 is out of range; expected a value between 0 and 1"),
         ({"n": 8, "absence_ceiling": 1.5}, "absence_ceiling=1.5 is out of range; expected a value between 0 and 1"),
+        ({"n": 8, "sure_power": 1.0}, "sure_power=1.0 is out of range; expected a factor above 1"),
         ({"n": 8, "gain_floor_db": 0.0}, "gain_floor_db=0.0 turns nothing down; expected a value below 0"),
     ],
 )

@@ -27,30 +27,30 @@ def gains(powers: NDArray[np.float32], spec: NoiseSpec) -> NDArray[np.float64]:
     for t in range(hops):
         across = [sum(b * power[t, i] for i, b in around[k]) for k in range(n)]
         if t > 0:
-            smooth = [noise.SMOOTH * s + (1 - noise.SMOOTH) * a for s, a in zip(smooth, across, strict=True)]
+            smooth = [spec.smoothing * s + (1 - spec.smoothing) * a for s, a in zip(smooth, across, strict=True)]
         least = [_least(past_smooth[k], smooth[k], t) for k in range(n)]
         calm = [
-            power[t, k] < noise.NEAR_POWER * noise.MINIMA_BIAS * least[k]
-            and smooth[k] < noise.NEAR_SMOOTH * noise.MINIMA_BIAS * least[k]
+            power[t, k] < spec.near_power * spec.minima_bias * least[k]
+            and smooth[k] < spec.near_smooth * spec.minima_bias * least[k]
             for k in range(n)
         ]
         for k in range(n):
             weight = sum(b for i, b in around[k] if calm[i])
             if weight > 0:
                 mean_calm = sum(b * power[t, i] for i, b in around[k] if calm[i]) / weight
-                quiet[k] = noise.SMOOTH * quiet[k] + (1 - noise.SMOOTH) * mean_calm
+                quiet[k] = spec.smoothing * quiet[k] + (1 - spec.smoothing) * mean_calm
         for k in range(n):
-            bottom = max(noise.MINIMA_BIAS * _least(past_quiet[k], quiet[k], t), noise.TINY)
-            absent = (noise.SURE_POWER - power[t, k] / bottom) / (noise.SURE_POWER - 1)
-            absent = min(max(absent, 0.0), spec.absence_ceiling) if smooth[k] < noise.NEAR_SMOOTH * bottom else 0.0
+            bottom = max(spec.minima_bias * _least(past_quiet[k], quiet[k], t), noise.TINY)
+            absent = (spec.sure_power - power[t, k] / bottom) / (spec.sure_power - 1)
+            absent = min(max(absent, 0.0), spec.absence_ceiling) if smooth[k] < spec.near_smooth * bottom else 0.0
             made[t, k], present, let_through[k] = _gain(power[t, k], floor[k], absent, let_through[k], spec)
+            weight, bias = (1 - present) * (1 - spec.floor_smoothing), spec.floor_bias
             if t < noise.START_HOPS:
-                mean[k] = (mean[k] * t + power[t, k]) / (t + 1)
-                floor[k] = max(mean[k], noise.TINY)
-            else:
-                keep = spec.floor_smoothing + (1 - spec.floor_smoothing) * present
-                mean[k] = keep * mean[k] + (1 - keep) * power[t, k]
-                floor[k] = max(noise.FLOOR_BIAS * mean[k], noise.TINY)
+                weight, bias = (1 - present) * max(1 / (t + 1), 1 - noise.START_SMOOTHING), 1.0
+            if t < noise.FILL_HOPS:
+                weight = 1 / (t + 1)
+            mean[k] += weight * (power[t, k] - mean[k])
+            floor[k] = max(bias * mean[k], noise.TINY)
     return made
 
 
