@@ -6,12 +6,16 @@ devices share a clock), a buffer of `phase` gives `phase` of slack and a buffer 
 the smallest of them that leaves enough slack is right. Two clocks that drift go through every phase: then one constant
 level, a hop above the slack, is right.
 
-The slack grows with every hole that is heard, up to a hop more, and shrinks again after two quiet minutes.
+The slack grows when holes are heard again and again, up to a hop more, and shrinks after two quiet minutes. A single
+hole is cheaper than a longer delay from then on.
 """
 
 from __future__ import annotations
 
-GROWTH_S, MOST_S = 0.002, 0.008  # per hole; in all
+from collections import deque
+
+GROWTH_S, MOST_S = 0.002, 0.008  # at a time; in all
+HOLES, WITHIN_S = 3, 20.0  # so many in this time are a habit
 STALL_HOLES = 2
 QUIET_S = 120.0
 #: On top of everything: the interpolator of the drift correction keeps 20 samples to itself when it begins, and its
@@ -34,6 +38,7 @@ class Cushion:
         self.hop_s, self.least_s = hop_s, slack_s
         self.slack_s = slack_s
         self._since: float | None = None  # of the last change
+        self._heard: deque[float] = deque(maxlen=HOLES)  # when holes were heard
 
     def level(self, phase_s: float) -> float:
         """The level for two devices on one clock; `phase_s` modulo a hop."""
@@ -50,8 +55,11 @@ class Cushion:
         Several at once are one long stall, against which no cushion helps.
         """
         if 0 < holes <= STALL_HOLES:
+            self._heard.append(now)
+        if len(self._heard) == HOLES and now - self._heard[0] < WITHIN_S:
+            self._heard.clear()
             grown = min(self.slack_s + GROWTH_S, self.least_s + MOST_S)
-        elif self._since is not None and now - self._since >= QUIET_S:
+        elif self._since is not None and now - max((self._since, *self._heard)) >= QUIET_S:
             grown = max(self.slack_s - GROWTH_S, self.least_s)
         else:
             return False

@@ -130,6 +130,7 @@ class Denoiser:
             settings=lambda: self._ledger.page.settings,
             tell=self._set_condition,
             note=self._events.append,
+            fault=lambda: self._worker.fault,
         )
 
     # --- life ---------------------------------------------------------------------------------------------------

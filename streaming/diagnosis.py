@@ -14,6 +14,7 @@ The first rule that speaks wins:
     idle         nobody listens: close the streams; somebody does: open them
     ended        a stream ended by itself: open anew
     still        no blocks come: wait if it is suspended, open anew after 2 s if not
+    behind       the output's own queue stands longer than at its start: open it anew
     overload     more holes than can be overheard: say so
     silent       exact zeros: say so and keep running
 """
@@ -31,11 +32,14 @@ RETRY_S = (0.2, 0.5, 1.0, 2.0)  # the last one for ever
 STILL_S = 0.25  # without a block; gaps of 150 ms were measured on a busy machine
 STILL_REOPEN_S = 2.0
 PAUSE_S = 5.0  # without a listener; programs that change devices let go for a moment
+#: After an underrun PulseAudio's ALSA plug-in may keep a block (8 ms) more in its queue for good, and says nothing; for
+#: this long in a row it is no jitter. Opening the output again costs a gap, so not too often.
+GROWN_S, GROWN_FOR_S, GROWN_AGAIN_S = 0.004, 3.0, 60.0
 ZERO_S = 3.0  # of exact zeros; between words of a gated microphone there is less
 SLEPT_S = 1.0
 OVERLOAD_HOLES, OVERLOAD_WINDOW_S, OVERLOAD_HOLD_S = 3, 5.0, 10.0
 
-Action = Literal["none", "reopen", "open input", "close input", "pause", "resume", "adopt"]
+Action = Literal["none", "reopen", "open input", "close input", "renew output", "pause", "resume", "adopt"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,7 @@ class Observation:
     output_active: bool = True
     input_blocks: int = 0  # callbacks of the present streams
     output_blocks: int = 0
+    output_growth_s: float = 0.0
     zero_s: float = 0.0
     counters: Counters = field(default_factory=Counters)
     is_ours: bool = False  # the input hangs on our own output
@@ -102,13 +107,15 @@ class Diagnosis:
         self._unheard_since: float | None = None
         self._paused = False
         self._lost = ""  # the microphone that is waited for
+        self._grown_since: float | None = None
+        self._renewed_at: float | None = None
         self._holes: deque[tuple[float, int]] = deque()
         self._overloaded_at: float | None = None
 
     def look(self, seen: Observation) -> Verdict:
         """The verdict on this moment."""
         rules = (self._sleep, self._server, self._misplaced, self._unplugged, self._idle, self._ended,
-                 self._still, self._overload, self._silent)  # fmt: skip
+                 self._still, self._behind, self._overload, self._silent)  # fmt: skip
         for rule in rules:
             verdict = rule(seen)
             if verdict is not None:
@@ -230,6 +237,18 @@ class Diagnosis:
         action: Action = "reopen" if still_s >= STILL_REOPEN_S else "none"
         verb = "gives" if silent_in >= silent_out else "takes"
         return Verdict(state="stalled", reason=f'"{name}" {verb} no sound', action=action, forget=True)
+
+    def _behind(self, seen: Observation) -> Verdict | None:
+        if seen.output_growth_s < GROWN_S:
+            self._grown_since = None
+            return None
+        self._grown_since = seen.now if self._grown_since is None else self._grown_since
+        again = self._renewed_at is None or seen.now - self._renewed_at > GROWN_AGAIN_S
+        if seen.now - self._grown_since < GROWN_FOR_S or not again:
+            return None
+        self._renewed_at, self._grown_since = seen.now, None
+        late_ms = round(1000.0 * seen.output_growth_s)
+        return Verdict(reason=f"the sound server held {late_ms} ms more than at the start", action="renew output")
 
     def _overload(self, seen: Observation) -> Verdict | None:
         counters = seen.counters

@@ -12,15 +12,18 @@ Pure: levels in, a ratio out. The interpolator is `dsp.resample.VariableRate`.
 from __future__ import annotations
 
 import math
+from statistics import fmean, linear_regression, median
 
 ZETA = 0.8
 BAND_HZ, BAND_LOW_PASS = 0.02, 0.02  # settled: 6 ppm of ripple at 1 ms of jitter; low-pass per hop
 FAST_HZ, FAST_LOW_PASS, FAST_S = 0.05, 0.05, 20.0  # until it has settled
 MAX_RATIO = 0.005  # a level that is wrong by much comes back at 0.5 %: not quite a tenth of a semitone
 MAX_CLOCK = 0.001  # no crystal is further off than 1000 ppm; the integral stops there
-#: The interpolator stays out, and the sound bit for bit the same, until a slow average of the level has wandered this
-#: far from where it stood: 2 ppm take twenty minutes to get there, two devices on one clock never do.
-NEEDED_S, SLOW_LOW_PASS, SETTLED_S = 0.0025, 0.004, 4.0
+#: The interpolator stays out, and the sound bit for bit the same, until the level has wandered this far in a straight
+#: line. A computer that becomes busy moves it too, but in steps: for a step the residual of the line is a sixth of the
+#: way, so a tenth is asked for. 200 ppm take 13 s to show, 2 ppm twenty minutes.
+NEEDED_S, STRAIGHT = 0.0025, 0.1
+FEWEST_POINTS, MOST_POINTS = 8, 1800  # seconds, one point each
 #: How fast the level is led to another target: told to the loop beforehand, so that it does not take the way there for
 #: a clock. Half a cent of pitch.
 GLIDE = 0.0003
@@ -43,9 +46,8 @@ class Drift:
         self.needed = False  # once True it stays: switching the interpolator would be heard
         self._aim_s = target_s  # on its way to `target_s`
         self._error = 0.0  # low-passed level - aim, seconds
-        self._slow = 0.0  # the level, slowly averaged, to decide whether a correction is needed
-        self._stood = 0.0  # what it was when it had settled
-        self._looks = 0  # since the level last jumped
+        self._second: list[float] = []  # levels of the second that goes on
+        self._points: list[float] = []  # medians of the seconds since the level last jumped
         self._clock = 0.0  # the integral: how much faster the input's clock is
         self._frozen = 0  # looks to ignore
         self._age_s = 0.0  # since the correction began
@@ -77,22 +79,35 @@ class Drift:
 
     def freeze(self) -> None:
         """The level jumped (a stall, a drop, a pause): keep what is known of the clocks, forget the level."""
-        self._frozen, self._looks = FROZEN_HOPS, 0
+        self._frozen = FROZEN_HOPS
+        self._second.clear()
+        self._points.clear()
         self._error = 0.0
 
     def _watch(self, level_s: float) -> None:
         """Decide whether the clocks differ, and by how much to begin with."""
-        self._looks += 1
-        age_s = self._looks * self.hop_s
-        # The share falls from 1 to its final value: an average that has no beginning to forget.
-        self._slow += max(SLOW_LOW_PASS, 1.0 / self._looks) * (level_s - self._slow)
-        if age_s < SETTLED_S:
-            self._stood = self._slow
+        self._second.append(level_s)
+        if len(self._second) * self.hop_s < 1.0:
             return
-        wandered = self._slow - self._stood
-        if abs(wandered) > NEEDED_S:
-            self.needed, self._aim_s = True, self._slow
-            self._clock = _clip(wandered / (age_s - SETTLED_S + self.hop_s), MAX_CLOCK)
+        self._points.append(median(self._second))
+        self._second.clear()
+        if len(self._points) < FEWEST_POINTS:
+            return
+        slope, residual = line(self._points)
+        way = abs(slope) * len(self._points)
+        if way > NEEDED_S and residual < STRAIGHT * way:
+            self.needed, self._aim_s = True, self._points[-1]
+            self._clock = _clip(slope, MAX_CLOCK)  # seconds per second
+            self._points.clear()
+        elif len(self._points) >= MOST_POINTS:
+            del self._points[: MOST_POINTS // 2]
+
+
+def line(points: list[float]) -> tuple[float, float]:
+    """The straight line through equidistant points: slope per point, and the standard deviation from it."""
+    slope, _ = linear_regression(range(len(points)), points)
+    middle, mean = (len(points) - 1) / 2.0, fmean(points)
+    return slope, math.sqrt(fmean((y - mean - slope * (x - middle)) ** 2 for x, y in enumerate(points)))
 
 
 def _clip(value: float, limit: float) -> float:

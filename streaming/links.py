@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 PHASE_THROWS = 4  # each is good enough by a chance of one half: 94 % in all
 GOOD_PHASE_HOPS = 0.5
 WATCHED_HOPS = 16
+FADE_OUT_S = 0.02  # a block is on its way while the next one fades
 SETTLE_S = 1.0  # a stream that does not flow after this has other troubles than its phase
 
 
@@ -82,6 +83,19 @@ class Links:
         self.output = stream
         stream.start()
 
+    def renew_output(self, settings: Settings) -> None:
+        """Open the output again because its own queue has grown: a fade, a tenth of a second of silence, a fade.
+
+        Raises
+        ------
+        DeviceError
+            If it cannot be opened again.
+        """
+        self.runner.outlet.shut = True
+        time.sleep(FADE_OUT_S)
+        self.open_output(settings)
+        self.runner.outlet.shut = False
+
     def choose_phase(self, settings: Settings) -> None:
         """Open the microphone again while its blocks come at an unlucky moment.
 
@@ -138,8 +152,9 @@ class Links:
 
     @property
     def latency_ms(self) -> float:
-        """What the open streams report, both directions."""
-        return 1000.0 * sum(stream.latency_s for stream in (self.input, self.output) if stream is not None)
+        """What the open streams report, both directions, grown queues included."""
+        streams = [stream for stream in (self.input, self.output) if stream is not None]
+        return 1000.0 * sum(stream.latency_s + max(0.0, stream.growth_s) for stream in streams)
 
     def _receive(self, data: bytes, frames: int, flags: int) -> None:
         if self._inlet.blocks == 0 and self._on_thread is not None:

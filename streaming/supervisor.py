@@ -40,6 +40,8 @@ class Supervisor:
         Called with state and reason at every look.
     note : callable
         Called with a sentence when something happened that is no state.
+    fault : callable
+        What has ended the worker, in words; "" while it lives.
     """
 
     def __init__(
@@ -52,11 +54,12 @@ class Supervisor:
         settings: Callable[[], Settings],
         tell: Tell,
         note: Callable[[str], None],
+        fault: Callable[[], str],
     ) -> None:
         self.diagnosis = Diagnosis()
         self.reopened = 0
         self._device, self._links, self._runner, self._owner = device, links, runner, owner
-        self._settings, self._tell, self._note = settings, tell, note
+        self._settings, self._tell, self._note, self._fault = settings, tell, note, fault
         self._looking = threading.Lock()
         self._volume = VOLUME_PERCENT
         self._was = Verdict()
@@ -75,6 +78,10 @@ class Supervisor:
             self._runner.outlet.shut = True
             self._tell("failed", "the audio library hangs; the program must be started again")
             return
+        if fault := self._fault():
+            self._runner.outlet.shut = True
+            self._tell("failed", f"{fault}; this is a bug, please report it")
+            return
         if self._owner.busy:  # devices come and go right now
             return
         seen = self._observe()
@@ -86,7 +93,7 @@ class Supervisor:
         if verdict.reason != self._was.reason:
             log.info("%s %s", verdict.state, verdict.reason)
         self._was = verdict
-        self._tell(verdict.state, verdict.reason if verdict.action != "adopt" else "")
+        self._tell(verdict.state, verdict.reason if verdict.action not in ("adopt", "renew output") else "")
         if verdict.action != "none":
             self._owner.run(lambda: self._act(verdict.action, verdict.reason))
 
@@ -106,6 +113,7 @@ class Supervisor:
             output_active=target is not None and target.active,
             input_blocks=self._runner.inlet.blocks,
             output_blocks=self._runner.outlet.blocks,
+            output_growth_s=target.growth_s if target is not None else 0.0,
             zero_s=report.zero_s,
             counters=report.counters,
             is_ours=facts.input_is_ours,
@@ -139,6 +147,9 @@ class Supervisor:
             self._links.open_input(settings)
         elif action == "close input":
             self._links.close_input()
+        elif action == "renew output":
+            self._links.renew_output(settings)
+            self._note(f"opened the output again: {reason}")
         elif action == "adopt":
             self._links.adopt_input(self._device.facts().input_attached)
             self._note(reason)

@@ -21,7 +21,7 @@ class Worker:
     def __init__(self) -> None:
         self._tokens: SimpleQueue[bool] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self.error: Exception | None = None  # what ended the thread, if not `stop`
+        self.fault = ""  # what ended the thread, in words, if not `stop`
 
     def start(self, step: Callable[[], bool]) -> None:
         """Begin; `step` says True while there is more to do."""
@@ -51,5 +51,5 @@ class Worker:
                 while step():
                     pass
         except Exception as error:
-            self.error = error
+            self.fault = f"the worker ended ({type(error).__name__}: {error})"
             log.exception("the worker ended")

@@ -102,6 +102,11 @@ class Stream(Protocol):
         ...
 
     @property
+    def growth_s(self) -> float:
+        """How much longer the latency has become since the stream was opened, as far as the library knows."""
+        ...
+
+    @property
     def active(self) -> bool:
         """False when the stream has ended by itself."""
         ...

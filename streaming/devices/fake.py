@@ -35,7 +35,7 @@ class FakeStream:
 
     def __init__(self, device: FakeDevice, direction: Direction, name: str, form: StreamFormat) -> None:
         self.name, self.format, self.direction = name, form, direction
-        self.latency_s = form.block / form.sample_rate
+        self.latency_s, self.growth_s = form.block / form.sample_rate, 0.0
         self.callback: Any = None
         self.running = self.closed = self.ended = False
         self.delivered = 0  # callbacks so far
@@ -254,6 +254,12 @@ class FakeDevice:
         for stream in self._streams:
             if stream.direction == direction:
                 stream.ended = True
+
+    def lag(self, seconds: float) -> None:
+        """The output's own queue stands longer than when it was opened."""
+        for stream in self._streams:
+            if stream.direction == "output":
+                stream.growth_s = seconds
 
     def say(self, **facts: Any) -> None:
         """Change what the device knows about itself (`Facts`)."""

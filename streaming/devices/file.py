@@ -38,7 +38,8 @@ class FileStream:
     """One direction of a `FileDevice`."""
 
     def __init__(self, name: str, form: StreamFormat, on_start: Callable[[], None]) -> None:
-        self.name, self.format, self.latency_s = name, form, 0.0
+        self.name, self.format = name, form
+        self.latency_s = self.growth_s = 0.0
         self.running = False
         self._on_start = on_start
 

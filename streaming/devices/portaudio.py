@@ -21,6 +21,9 @@ from pse_stream.streaming.devices.base import Direction, InputCallback, OutputCa
 
 log = logging.getLogger(__name__)
 
+DELAY_SHARE = 0.01  # per callback, of a new reading: averages over a second
+SETTLED_CALLS = 250
+
 #: PortAudio's error codes that a person can do something about: (name, what it means, what to do).
 _FAULTS: dict[int, tuple[str, str, str]] = {
     -9998: ("bad_channels", "it does not take {channels} channel(s)", "Choose another device: pse-stream devices"),
@@ -30,12 +33,36 @@ _FAULTS: dict[int, tuple[str, str, str]] = {
 }
 
 
+class Queue:
+    """How long the library says that a sample waits; its word is good for changes, less so for the whole."""
+
+    def __init__(self) -> None:
+        self.growth_s = 0.0
+        self._calls = 0
+        self._delay_s = 0.0  # smoothed
+        self._first_s = 0.0  # what it was when the stream had settled
+
+    def look(self, delay_s: float) -> None:
+        """One more callback: the delay between it and the air."""
+        self._calls += 1
+        self._delay_s += max(DELAY_SHARE, 1.0 / self._calls) * (delay_s - self._delay_s)
+        if self._calls <= SETTLED_CALLS:
+            self._first_s = self._delay_s
+        self.growth_s = self._delay_s - self._first_s
+
+
 class PaStream:
     """One direction, open (see `base.Stream`)."""
 
-    def __init__(self, name: str, form: StreamFormat, stream: Any, latency_s: float) -> None:
+    def __init__(self, name: str, form: StreamFormat, stream: Any, latency_s: float, queue: Queue) -> None:
         self.name, self.format, self.latency_s = name, form, latency_s
         self._stream: Any = stream
+        self._queue = queue
+
+    @property
+    def growth_s(self) -> float:
+        """After an underrun PulseAudio's plug-in may keep a block more in its queue, for good."""
+        return self._queue.growth_s
 
     @property
     def active(self) -> bool:
@@ -127,7 +154,8 @@ class PortAudio:
         name = title or device
         index = self._index(direction, device, name)
         way: dict[str, Any] = {direction: True, f"{direction}_device_index": index}
-        adapter = _recorder(callback) if direction == "input" else _player(callback)
+        queue = Queue()
+        adapter = _recorder(callback) if direction == "input" else _player(callback, queue)
         try:
             stream = self._pa.open(
                 rate=form.sample_rate,
@@ -142,7 +170,7 @@ class PortAudio:
             raise _fault(error, name, form) from error
         # Filling the block is counted with the algorithm; what PortAudio adds on the input side is room, not delay.
         latency_s = float(stream.get_output_latency()) if direction == "output" else 0.0
-        return PaStream(name, form, stream, latency_s)
+        return PaStream(name, form, stream, latency_s, queue)
 
     def _index(self, direction: Direction, device: str, name: str) -> int:
         """Where the device stands now. PyAudio checks no input index: a wrong one ends the process."""
@@ -163,8 +191,10 @@ def _recorder(callback: Any) -> Any:
     return record
 
 
-def _player(callback: Any) -> Any:
-    def play(_data: None, frames: int, _times: object, flags: int) -> tuple[bytes, int]:
+def _player(callback: Any, queue: Queue) -> Any:
+    def play(_data: None, frames: int, times: dict[str, float], flags: int) -> tuple[bytes, int]:
+        # Both times are on the wall clock and jump with it; their difference does not.
+        queue.look(times["output_buffer_dac_time"] - times["current_time"])
         return callback(frames, flags), pyaudio.paContinue
 
     return play

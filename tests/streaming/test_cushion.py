@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pse_stream.streaming.cushion import GROWTH_S, MARGIN_S, MOST_S, QUIET_S, Cushion
+from pse_stream.streaming.cushion import GROWTH_S, HOLES, MARGIN_S, MOST_S, QUIET_S, WITHIN_S, Cushion
 
 HOP_S, SLACK_S = 0.008, 0.003
 
@@ -25,17 +25,24 @@ def test_two_clocks_go_through_every_phase_so_the_worst_one_counts() -> None:
     assert cushion.rotating_level == pytest.approx(max(cushion.level(p / 1000 * HOP_S) for p in range(1000)), abs=1e-4)
 
 
-def test_holes_widen_the_cushion_up_to_a_bound_and_quiet_minutes_narrow_it() -> None:
+def test_holes_that_are_a_habit_widen_the_cushion_up_to_a_bound_and_quiet_minutes_narrow_it() -> None:
     cushion = Cushion(HOP_S, SLACK_S)
-    assert cushion.look(1, 0.0)
+    assert [cushion.look(1, float(second)) for second in range(HOLES)] == [False] * (HOLES - 1) + [True]
     assert cushion.slack_s == pytest.approx(SLACK_S + GROWTH_S)
-    for second in range(20):
-        cushion.look(1, 1.0 + second)
+    for second in range(60):
+        cushion.look(1, 10.0 + second)
     assert cushion.slack_s == pytest.approx(SLACK_S + MOST_S)
-    assert not cushion.look(0, 20.0 + QUIET_S - 1)
+    assert not cushion.look(0, 69.0 + QUIET_S - 1)
     for minute in range(20):
-        cushion.look(0, 21.0 + QUIET_S * (minute + 1))
+        cushion.look(0, 70.0 + QUIET_S * (minute + 1))
     assert cushion.slack_s == pytest.approx(SLACK_S)
+
+
+def test_a_hole_now_and_then_is_cheaper_than_a_longer_delay() -> None:
+    cushion = Cushion(HOP_S, SLACK_S)
+    for count in range(100):
+        assert not cushion.look(1, count * (WITHIN_S / 2 + 1.0))
+    assert cushion.slack_s == SLACK_S
 
 
 def test_a_long_stall_widens_nothing_because_no_cushion_would_have_helped() -> None:

@@ -345,6 +345,20 @@ def test_answers_may_submit_again_from_their_callback(recording: Path) -> None:
         assert done.wait(5.0)
 
 
+def test_a_worker_that_dies_is_a_failure_that_is_said(recording: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def bug(_pipeline: object, _hop: int) -> None:
+        raise KeyError("a bug of ours")
+
+    with Denoiser(Settings(), device=FileDevice(recording, loop=True), engines=shelf()) as denoiser:
+        denoiser._runner.post(bug)
+        deadline = time.monotonic() + 5.0
+        while denoiser.snapshot.state != "failed" and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert denoiser.snapshot.state == "failed"
+        assert "a bug of ours" in denoiser.snapshot.reason
+    assert "the worker ended" in caplog.text
+
+
 def test_stopping_ends_what_still_waits(recording: Path) -> None:
     gate = threading.Event()
 

@@ -51,6 +51,15 @@ def test_one_clock_is_never_corrected_so_that_sound_stays_bit_for_bit() -> None:
     assert seen[-1] == pytest.approx(TARGET_S + 1200 * 0.4e-6, abs=1e-5)
 
 
+def test_a_computer_that_becomes_busy_moves_the_level_in_steps_and_is_no_clock() -> None:
+    random, loop = np.random.default_rng(0), Drift(HOP_S, TARGET_S)
+    for minute in range(20):
+        late = (0.0, 0.004, 0.001, 0.006)[minute % 4]
+        for _ in range(round(60 / HOP_S)):
+            loop.look(TARGET_S + late + random.uniform(-0.002, 0.002))
+    assert not loop.needed
+
+
 def test_a_clock_beyond_every_crystal_is_not_believed() -> None:
     _, loop = levels([3000.0] * round(120 / HOP_S))
     assert abs(loop.ppm) <= MAX_CLOCK * 1e6 + 1e-9

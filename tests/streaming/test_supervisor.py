@@ -132,6 +132,24 @@ def test_s39_a_killed_server_is_tried_again_and_again_and_sound_is_back_within_f
     denoiser.stop()
 
 
+def test_s22_a_queue_of_the_server_that_has_grown_is_shown_and_emptied_but_not_too_often() -> None:
+    device = FakeDevice(source=tone())
+    denoiser = running(device)
+    before = denoiser.snapshot.latency.device_ms
+    device.lag(0.008)
+    assert denoiser.snapshot.latency.device_ms == pytest.approx(before + 8.0)
+    device.advance(3.5)
+    assert device.opened == {"input": 1, "output": 2}
+    assert denoiser.snapshot.latency.device_ms == pytest.approx(before)
+    assert any("held 8 ms more" in event for event in denoiser.snapshot.events)
+    device.lag(0.008)
+    device.advance(30.0)
+    assert device.opened["output"] == 2
+    device.advance(35.0)
+    assert device.opened["output"] == 3
+    denoiser.stop()
+
+
 def test_a_stream_that_ends_by_itself_is_opened_again() -> None:
     device = FakeDevice(source=tone())
     denoiser = running(device)
