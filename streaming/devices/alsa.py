@@ -15,18 +15,22 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import psutil
+
 from pse_stream.errors import DeviceError
 from pse_stream.streaming.devices.base import Direction
 
 PCM = {"input": "pse_input", "output": "pse_output"}
 _VARIABLE = "ALSA_CONFIG_PATH"
+_PREFIX = "pse-stream-alsa-"  # then the owner's process id: what a killed run left behind is swept by the next one
 
 
 class AlsaConfig:
     """Own the file and the environment variable that names it."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="pse-stream-alsa-"))
+        sweep()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self._path = self._folder / "asound.conf"
         self._devices: dict[Direction, str] = {"input": "@DEFAULT_SOURCE@", "output": "@DEFAULT_SINK@"}
         self._saved = os.environ.get(_VARIABLE)
@@ -62,3 +66,11 @@ class AlsaConfig:
         draft = self._path.with_suffix(".new")
         draft.write_text("\n".join(lines) + "\n")
         draft.replace(self._path)  # a new inode: ALSA compares times in whole seconds only
+
+
+def sweep() -> None:
+    """Remove the folders of processes that are gone; those of other users cannot be, and stay."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
