@@ -83,7 +83,7 @@ def train(recipe: Recipe, store: Store, runs: Path, *, device: str = "cpu", stop
     elif recipe.start_from:
         weights = load_checkpoint(runs / recipe.start_from / "checkpoint.pt")["average"]
         model.load_state_dict(weights)
-        average = {k: v.clone() for k, v in weights.items()}
+        average = {k: v.clone() for k, v in model.state_dict().items()}
     else:
         noisy, _ = mixtures(mixer, _STATISTICS_SEED, range(recipe.data.statistics_mixtures), _VALIDATION_SAMPLES)
         level, _ = running_level(noisy, torch.zeros(len(noisy), 2))
