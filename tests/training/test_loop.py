@@ -42,6 +42,19 @@ def test_checkpoint_of_another_recipe_is_refused(store, tmp_path):
         train(recipe(model={"family": "gru", "width": 8}), store, tmp_path)
 
 
+def test_a_run_starts_from_weights_in_half_precision_and_goes_on_in_single(store, tmp_path):
+    run = train(recipe(), store, tmp_path)
+    learnt = load_checkpoint(run / "checkpoint.pt")["average"]
+    (tmp_path / "kept").mkdir()
+    save_checkpoint(tmp_path / "kept" / "checkpoint.pt", {"average": {k: v.half() for k, v in learnt.items()}})
+    further = train(recipe(name="further", start_from="kept"), store, tmp_path, stop_after=1)
+    average = load_checkpoint(further / "checkpoint.pt")["average"]
+    assert all(v.dtype is torch.float32 for v in average.values())
+    distance = sum(float((average[k] - learnt[k]).norm()) for k in learnt)
+    fresh = load_checkpoint(train(recipe(name="fresh", seed=9), store, tmp_path, stop_after=1) / "checkpoint.pt")
+    assert distance < 0.5 * sum(float((fresh["average"][k] - learnt[k]).norm()) for k in learnt)
+
+
 def test_failed_write_leaves_the_last_checkpoint(tmp_path):
     path = tmp_path / "checkpoint.pt"
     save_checkpoint(path, {"update": 1})
