@@ -36,10 +36,13 @@ class Probe:
     def __init__(self, audio: Any, sink: str, source: str) -> None:
         import numpy as np
 
+        from pse_stream.streaming.devices.portaudio import Queue
+
         self._np = np
         self.sent: list[float] = []  # when each impulse was handed over, s
         self.delays_ms: list[float] = []
         self.flags = 0
+        self._queue = Queue()
         index = {audio.get_device_info_by_index(i)["name"]: i for i in range(audio.get_device_count())}
         form: dict[str, Any] = {"rate": RATE, "channels": 1, "format": 1, "frames_per_buffer": BLOCK}
         self._silence = bytes(4 * BLOCK)
@@ -53,8 +56,9 @@ class Probe:
             audio.open(output=True, output_device_index=index[sink], stream_callback=self._play, **form),
         ]
 
-    def _play(self, _data: None, _frames: int, _times: object, flags: int) -> tuple[bytes, int]:
+    def _play(self, _data: None, _frames: int, times: dict[str, float], flags: int) -> tuple[bytes, int]:
         self.flags += flags != 0
+        self._queue.look(times["output_buffer_dac_time"] - times["current_time"])
         now = time.monotonic()
         if now < self._next:
             return self._silence, 0
@@ -66,9 +70,9 @@ class Probe:
         now = time.monotonic()
         block = self._np.frombuffer(data, self._np.float32)
         if self._waiting is not None and block.max() > 0.2:
-            # The block ends now; the impulse is as much older as it stands before the block's end... and one block
-            # is what any program needs to fill: counted for both ways alike.
-            self.delays_ms.append((now - self._waiting) * 1000.0)
+            # Callback to callback, for both ways alike. After an underrun of the probe its own queue stands a block
+            # longer: that is not the denoiser's.
+            self.delays_ms.append((now - self._waiting - max(0.0, self._queue.growth_s)) * 1000.0)
             self._waiting = None
         return None, 0
 

@@ -252,7 +252,7 @@ class Diagnosis:
 
     def _overload(self, seen: Observation) -> Verdict | None:
         counters = seen.counters
-        holes = counters.late_hops + counters.dropped_hops + counters.overruns
+        holes = counters.late_hops + counters.underruns + counters.overruns  # drops follow from these
         self._holes.append((seen.now, holes))
         while seen.now - self._holes[0][0] > OVERLOAD_WINDOW_S:
             self._holes.popleft()

@@ -47,7 +47,8 @@ class AlsaConfig:
         """
         if '"' in device or "\n" in device:
             raise DeviceError(f"the device name {device!r} cannot be used: it holds a quote or a line end.")
-        if self._devices[direction] != device:
+        # Systems sweep their temporary folders: in a week the file may be gone.
+        if self._devices[direction] != device or not self._path.exists():
             self._devices[direction] = device
             self._write()
 
@@ -63,6 +64,7 @@ class AlsaConfig:
     def _write(self) -> None:
         lines = [f'pcm.{PCM[way]} {{ type pulse device "{device}" }}' for way, device in self._devices.items()]
         lines.append(f'pcm.default {{ type asym playback.pcm "{PCM["output"]}" capture.pcm "{PCM["input"]}" }}')
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         draft = self._path.with_suffix(".new")
         draft.write_text("\n".join(lines) + "\n")
         draft.replace(self._path)  # a new inode: ALSA compares times in whole seconds only

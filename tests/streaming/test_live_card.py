@@ -6,6 +6,7 @@ A busy machine inserts gaps, so what must be exact is tried again; nothing here 
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 
@@ -140,6 +141,15 @@ def test_s07_a_stereo_microphone_is_opened_in_stereo(soundcard: VirtualSoundcard
     with Denoiser(Settings(input="stereo"), device=PulseDevice(), engines=shelf()) as denoiser:
         assert denoiser._runner.inlet.channels == 2
         until(lambda: denoiser.snapshot.counters.hops > 20, "sound")
+
+
+def test_a_configuration_that_was_swept_away_is_written_again(soundcard: VirtualSoundcard, device: PulseDevice) -> None:
+    shutil.rmtree(device._alsa._folder)
+    time.sleep(1.1)  # ALSA compares inodes, which are used again, and times in whole seconds
+    stream = device.open_input("desk", HOP, lambda *_: None)
+    stream.start()
+    until(lambda: soundcard.listeners("desk") == 1, "the stream")
+    stream.close()
 
 
 def test_an_index_that_does_not_exist_is_an_error_and_no_crash(device: PulseDevice) -> None:
