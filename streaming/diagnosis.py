@@ -119,6 +119,8 @@ class Diagnosis:
         for rule in rules:
             verdict = rule(seen)
             if verdict is not None:
+                if verdict.state in ("stalled", "paused"):
+                    self._holes.clear()  # holes of a device that gives nothing are not the computer's
                 if verdict.action == "reopen":
                     self._paused, self._unheard_since = False, None
                 return self._paced(verdict, seen.now)
