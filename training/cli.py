@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override the recipe")
     train.add_argument("--threads", type=int, default=1)
     train.add_argument("--device", default="cpu", help="cpu or cuda")
+    train.add_argument("--workers", type=int, default=0, help="processes that mix ahead; a GPU wants one per core")
 
     export = commands.add_parser("export", help="write the model package of a run")
     export.add_argument("run", type=Path, help="run folder with checkpoint.pt")
@@ -63,7 +64,7 @@ def _train(options: argparse.Namespace) -> int:
     stores = [open_packs(options.data, options.cache, all_licences=recipe.data.all_licences)]
     stores += [open_folder(folder, options.cache, kind="speech") for folder in options.speech]
     stores += [open_folder(folder, options.cache, kind="noise") for folder in options.noise]
-    print(train(recipe, join(stores), options.runs, device=options.device))
+    print(train(recipe, join(stores), options.runs, device=options.device, workers=options.workers))
     return 0
 
 

@@ -88,7 +88,8 @@ def probe(seconds: float, seed: int = 5) -> NDArray[np.complex64]:
     audio = 0.1 * voice + 0.02 * rng.standard_normal(n) * (1 + np.sin(2 * np.pi * 0.3 * time))
     audio[n // 2 :] *= 0.1
     audio[int(0.8 * n) : int(0.85 * n)] *= 1e-5  # digital silence is not played by engines, so not by golden frames
-    return spectra(audio[None].astype(np.float32))[0].astype(np.complex64)
+    frames = spectra(torch.from_numpy(audio[None].astype(np.float32)))[0]
+    return torch.view_as_complex(frames.contiguous()).numpy()
 
 
 @torch.no_grad()

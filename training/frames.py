@@ -1,21 +1,21 @@
-"""Whole batches on the house spectral grid: framing and real FFT of many signals at once.
+"""Whole batches on the house spectral grid: framing and real FFT of many signals at once, on the device they lie on.
 
 The windows are those of `dsp.spec`, so what a network sees in training is what it sees live.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy import fft
+import torch
+from torch import Tensor
 
 from pse_stream.dsp.spec import ENGINE_RATE, STFTSpec
 
 _GRID = STFTSpec(ENGINE_RATE)
+_WINDOW = torch.from_numpy(_GRID.analysis_window)
 HOP = _GRID.hop
 
 
-def spectra(audio: NDArray[np.float32]) -> NDArray[np.complex64]:
+def spectra(audio: Tensor) -> Tensor:
     """Frames of each signal, the first one ending with the first hop (zeros before it).
 
     Parameters
@@ -25,12 +25,12 @@ def spectra(audio: NDArray[np.float32]) -> NDArray[np.complex64]:
 
     Returns
     -------
-    (batch, samples / 128, 257) complex64
+    (batch, samples / 128, 257, 2) float32
+        Real and imaginary parts.
     """
-    batch, n = audio.shape
+    n = audio.shape[1]
     if n % HOP:
         raise ValueError(f"audio has {n} samples; expected a multiple of {HOP}: pad the end with zeros")
-    padded = np.zeros((batch, n + _GRID.n_fft - HOP), np.float32)
-    padded[:, _GRID.n_fft - HOP :] = audio
-    frames = np.lib.stride_tricks.sliding_window_view(padded, _GRID.n_fft, axis=1)[:, ::HOP]
-    return fft.rfft(frames * _GRID.analysis_window, axis=-1)
+    padded = torch.nn.functional.pad(audio, (_GRID.n_fft - HOP, 0))
+    frames = padded.unfold(1, _GRID.n_fft, HOP) * _WINDOW.to(audio.device)
+    return torch.view_as_real(torch.fft.rfft(frames))

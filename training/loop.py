@@ -16,12 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pse_stream.training.batches import Batches, mixtures
+from pse_stream.training.batches import Batches, drawing, mixtures
 from pse_stream.training.corpus import Store
 from pse_stream.training.losses import SpectralLoss
 from pse_stream.training.models import SpectralNet, build
 from pse_stream.training.models.level import running_level
 from pse_stream.training.muon import Muon
+from pse_stream.training.parallel import World
+from pse_stream.training.prefetch import mixed_ahead
 from pse_stream.training.recipe import OptimSpec, Recipe, RecipeError, recipe_table
 from pse_stream.training.simulate import Mixer, MixSpec
 
@@ -51,93 +53,155 @@ def optimisers(model: SpectralNet, spec: OptimSpec) -> list[torch.optim.Optimize
     ]
 
 
-def train(recipe: Recipe, store: Store, runs: Path, *, device: str = "cpu", stop_after: int | None = None) -> Path:
+def train(
+    recipe: Recipe, store: Store, runs: Path, *, device: str = "cpu", workers: int = 0, stop_after: int | None = None
+) -> Path:
     """Train `recipe` to its last update, from its last checkpoint if there is one; returns the run folder.
 
-    `stop_after` ends the call at that update as an interruption would (for tests and for planned pauses).
+    `workers` processes mix ahead (0: this one mixes). `stop_after` ends the call at that update as an interruption
+    would (for tests and for planned pauses). Under torchrun every process calls this; the first one writes.
     """
-    run = runs / recipe.name
-    run.mkdir(parents=True, exist_ok=True)
-    table = recipe_table(recipe)
-    (run / "recipe.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
-    torch.manual_seed(recipe.seed)
-    model = build(**recipe.model).to(device)
-    loss = SpectralLoss(recipe.loss).to(device)
-    optims = optimisers(model, recipe.optim)
-    mixer = Mixer(store, recipe.mix)
-    batches = Batches(mixer, recipe.data, recipe.seed)
-    average = {k: v.clone() for k, v in model.state_dict().items()}
-    states, update, skipped = model.zero_states(recipe.data.batch, device), 0, 0
-    checkpoint = run / "checkpoint.pt"
-    if checkpoint.is_file():
-        saved = load_checkpoint(checkpoint)
-        if saved["recipe"]["model"] != table["model"] or saved["recipe"]["data"] != table["data"]:
+    world = World(device)
+    try:
+        return _Trainer(recipe, store, runs, world).run(workers, min(recipe.optim.updates, stop_after or 2**31))
+    finally:
+        world.close()
+
+
+class _Trainer:
+    """Everything that changes during a run, and one update of it."""
+
+    def __init__(self, recipe: Recipe, store: Store, runs: Path, world: World) -> None:
+        if world.size > 1 and recipe.log.checkpoint_every % recipe.data.chunks:
             raise RecipeError(
-                f"{checkpoint}: belongs to another recipe (its model {saved['recipe']['model']}, its data "
-                f"{saved['recipe']['data']}); choose another name or move that run away"
+                f"log.checkpoint_every is {recipe.log.checkpoint_every}; with several processes a checkpoint keeps no "
+                f"carried state, so it must be a multiple of data.chunks ({recipe.data.chunks})"
             )
-        model.load_state_dict(saved["model"])
-        average, states, update = saved["average"], saved["states"], saved["update"]
-        for optim, state in zip(optims, saved["optimisers"], strict=True):
-            optim.load_state_dict(state)
-    elif recipe.start_from:
-        weights = load_checkpoint(runs / recipe.start_from / "checkpoint.pt")["average"]
-        model.load_state_dict(weights)
-        average = {k: v.clone() for k, v in model.state_dict().items()}
-    else:
-        noisy, _ = mixtures(mixer, _STATISTICS_SEED, range(recipe.data.statistics_mixtures), _VALIDATION_SAMPLES)
-        level, _ = running_level(noisy, torch.zeros(len(noisy), 2))
-        model.set_statistics(model.features(noisy, level).flatten(0, 1).to(device))
-        average = {k: v.clone() for k, v in model.state_dict().items()}
-    base = [[g["lr"] for g in o.param_groups] for o in optimisers(model, recipe.optim)]
-    valid = validation_set(store, recipe)
-    began, first, sums, count = time.monotonic(), update, {}, 0
-    last = min(recipe.optim.updates, stop_after or recipe.optim.updates)
-    with (run / "metrics.jsonl").open("a", encoding="utf-8") as log:
-        while update < last:
-            factor = schedule(recipe.optim, update)
-            for optim, rates in zip(optims, base, strict=True):
-                for group, rate in zip(optim.param_groups, rates, strict=True):
-                    group["lr"] = rate * factor
-            noisy, target, fresh = batches.at(update)
-            noisy, target = noisy.to(device), target.to(device)
-            if fresh:
-                states = model.zero_states(len(noisy), device)
-            with torch.autocast(device, torch.bfloat16, enabled=recipe.optim.bf16):
-                clean, states = model(noisy, states)
-            total, terms = loss(clean.float(), target, noisy)
-            states = [s.detach() for s in states]
-            total.backward()
-            norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optim.clip_norm))
-            if math.isfinite(norm):
-                for optim in optims:
-                    optim.step()
-                _follow(average, model, min(recipe.optim.ema, (update + 1) / (update + 10)))
-            else:  # one bad batch must not end a night of training; it is counted and left out
-                skipped += 1
-                states = model.zero_states(len(noisy), device)
-            model.zero_grad(set_to_none=True)
-            update += 1
-            for name, value in {"loss": float(total.detach()), "norm": norm, **terms}.items():
-                sums[name] = sums.get(name, 0.0) + value
-            count += 1
-            if update % recipe.log.metrics_every == 0:
-                elapsed = time.monotonic() - began
-                rate = (update - first) / elapsed
-                _write(log, {
-                    "update": update, **{k: round(v / count, 5) for k, v in sums.items()}, "lr": round(factor, 4),
-                    "hours": round(update * batches.seconds / 3600, 3), "realtime": round(rate * batches.seconds, 1),
-                    "minutes_left": round((recipe.optim.updates - update) / rate / 60, 1), "skipped": skipped,
-                })  # fmt: skip
-                sums, count = {}, 0
-            if update % recipe.log.validate_every == 0 or update == recipe.optim.updates:
-                _write(log, {"update": update, "valid": validate(recipe, average, loss, valid, device)})
-            if update % recipe.log.checkpoint_every == 0 or update == last:
-                save_checkpoint(checkpoint, {
-                    "recipe": table, "update": update, "model": model.state_dict(), "average": average,
-                    "optimisers": [o.state_dict() for o in optims], "states": states,
-                })  # fmt: skip
-    return run
+        self.recipe, self.store, self.world, self.device = recipe, store, world, world.device
+        self.folder = runs / recipe.name
+        self.table = recipe_table(recipe)
+        if world.first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "recipe.json").write_text(json.dumps(self.table, indent=1), encoding="utf-8")
+        torch.manual_seed(recipe.seed)
+        self.mixer = Mixer(store, recipe.mix)
+        self.model = build(**recipe.model).to(self.device)
+        self.loss = SpectralLoss(recipe.loss).to(self.device)
+        self.optims = optimisers(self.model, recipe.optim)
+        self.rates = [[g["lr"] for g in o.param_groups] for o in self.optims]
+        self.states, self.update, self.skipped = self.model.zero_states(recipe.data.batch, self.device), 0, 0
+        self._begin(runs)
+
+    def _begin(self, runs: Path) -> None:
+        """Weights of the last checkpoint, of another run, or new ones fitted to the statistics of the features."""
+        recipe, checkpoint = self.recipe, self.folder / "checkpoint.pt"
+        if checkpoint.is_file():
+            saved = load_checkpoint(checkpoint)
+            if any(saved["recipe"][part] != self.table[part] for part in ("model", "data")):
+                raise RecipeError(
+                    f"{checkpoint}: belongs to another recipe (its model {saved['recipe']['model']}, its data "
+                    f"{saved['recipe']['data']}); choose another name or move that run away"
+                )
+            self.model.load_state_dict(saved["model"])
+            self.update = saved["update"]
+            self.states = [s.to(self.device) for s in saved["states"]]
+            for optim, state in zip(self.optims, saved["optimisers"], strict=True):
+                optim.load_state_dict(state)
+            self.average = {k: v.to(self.device) for k, v in saved["average"].items()}
+            return
+        if recipe.start_from:
+            self.model.load_state_dict(load_checkpoint(runs / recipe.start_from / "checkpoint.pt")["average"])
+        else:
+            count = range(recipe.data.statistics_mixtures)
+            noisy, _ = mixtures(self.mixer, _STATISTICS_SEED, count, _VALIDATION_SAMPLES)
+            level, _ = running_level(noisy, torch.zeros(len(noisy), 2))
+            self.model.set_statistics(self.model.features(noisy, level).flatten(0, 1).to(self.device))
+        self.average = {k: v.clone() for k, v in self.model.state_dict().items()}
+
+    def run(self, workers: int, last: int) -> Path:
+        """Updates until `last`, with the log, the validation and the checkpoints that the recipe asks for."""
+        log, recipe = _Metrics(self.folder, self.recipe, self.update, self.world), self.recipe
+        valid = validation_set(self.store, recipe) if self.world.first else None
+        draw = self.world.share(drawing(self.mixer, recipe.data, recipe.seed))
+        with mixed_ahead(draw, workers) as ahead:
+            batches = Batches(ahead, recipe.data, self.device)
+            while self.update < last:
+                factor = schedule(recipe.optim, self.update)
+                log.count(self._learn(*batches.at(self.update), factor))
+                self.update += 1
+                log.progress(self.update, factor, batches.seconds * self.world.size, self.skipped)
+                at_end = self.update == recipe.optim.updates
+                if valid and (self.update % recipe.log.validate_every == 0 or at_end):
+                    log.write({
+                        "update": self.update, "valid": validate(recipe, self.average, self.loss, valid, self.device),
+                    })  # fmt: skip
+                if self.world.first and (self.update % recipe.log.checkpoint_every == 0 or self.update == last):
+                    self._save()
+        return self.folder
+
+    def _learn(self, noisy: Tensor, target: Tensor, fresh: bool, factor: float) -> dict[str, Tensor]:
+        """One update; returns the terms of the loss, still on the device."""
+        for optim, rates in zip(self.optims, self.rates, strict=True):
+            for group, rate in zip(optim.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+        states = self.model.zero_states(len(noisy), self.device) if fresh else self.states
+        kind = torch.device(self.device).type
+        with torch.autocast(kind, torch.bfloat16, enabled=self.recipe.optim.bf16):
+            clean, states = self.model(noisy, states)
+        total, terms = self.loss(clean.float(), target, noisy)
+        total.backward()
+        self.world.average(p.grad for p in self.model.parameters() if p.grad is not None)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optim.clip_norm)
+        if math.isfinite(float(norm)):
+            for optim in self.optims:
+                optim.step()
+            _follow(self.average, self.model, min(self.recipe.optim.ema, (self.update + 1) / (self.update + 10)))
+            self.states = [s.detach() for s in states]
+        else:  # one bad batch must not end a night of training; it is counted and left out
+            self.skipped += 1
+            self.states = self.model.zero_states(len(noisy), self.device)
+        self.model.zero_grad(set_to_none=True)
+        return {"loss": total.detach(), "norm": norm, **terms}
+
+    def _save(self) -> None:
+        save_checkpoint(self.folder / "checkpoint.pt", {
+            "recipe": self.table, "update": self.update, "model": self.model.state_dict(), "average": self.average,
+            "optimisers": [o.state_dict() for o in self.optims], "states": self.states,
+        })  # fmt: skip
+
+
+class _Metrics:
+    """Means of the loss terms as JSON lines, with rate and time left; only the first process of a world writes."""
+
+    def __init__(self, folder: Path, recipe: Recipe, update: int, world: World) -> None:
+        self._path = folder / "metrics.jsonl" if world.first else None
+        self._recipe, self._began, self._first = recipe, time.monotonic(), update
+        self._sums: dict[str, Tensor] = {}
+        self._counted = 0
+
+    def count(self, terms: dict[str, Tensor]) -> None:
+        """Add the terms of one update; they stay on their device until they are written."""
+        for name, value in terms.items():
+            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value
+        self._counted += 1
+
+    def progress(self, update: int, factor: float, seconds: float, skipped: int) -> None:
+        """Every `metrics_every` updates: one line. `seconds` is the audio per update."""
+        if update % self._recipe.log.metrics_every:
+            return
+        rate = (update - self._first) / (time.monotonic() - self._began)
+        self.write({
+            "update": update, **{k: round(float(v) / self._counted, 5) for k, v in self._sums.items()},
+            "lr": round(factor, 4), "hours": round(update * seconds / 3600, 3), "realtime": round(rate * seconds, 1),
+            "minutes_left": round((self._recipe.optim.updates - update) / rate / 60, 1), "skipped": skipped,
+        })  # fmt: skip
+        self._sums, self._counted = {}, 0
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Append one line, whole."""
+        if self._path:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
 
 def validation_set(store: Store, recipe: Recipe) -> tuple[Tensor, Tensor]:
@@ -160,8 +224,8 @@ def validate(
     for k in range(0, len(data[0]), 16):
         noisy, target = data[0][k : k + 16].to(device), data[1][k : k + 16].to(device)
         total, terms = loss(model(noisy, model.zero_states(len(noisy), device))[0], target, noisy)
-        for name, value in {"loss": float(total), **terms}.items():
-            sums[name] = sums.get(name, 0.0) + value * len(noisy) / len(data[0])
+        for name, value in {"loss": total, **terms}.items():
+            sums[name] = sums.get(name, 0.0) + float(value) * len(noisy) / len(data[0])
     return {k: round(v, 5) for k, v in sums.items()}
 
 
@@ -186,8 +250,3 @@ def _follow(average: dict[str, Tensor], model: SpectralNet, decay: float) -> Non
     with torch.no_grad():
         for name, value in model.state_dict().items():
             average[name].lerp_(value, 1.0 - decay)
-
-
-def _write(log: Any, line: dict[str, Any]) -> None:
-    log.write(json.dumps(line) + "\n")
-    log.flush()

@@ -43,7 +43,7 @@ class SpectralLoss(nn.Module):
         self.register_buffer("bark_width", torch.tensor(width))
         self.register_buffer("thirds", torch.tensor(_third_octaves()))
 
-    def forward(self, clean: Tensor, target: Tensor, noisy: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def forward(self, clean: Tensor, target: Tensor, noisy: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of `clean` (network output) against `target`; all (batch, time, 257, 2)."""
         spec = self.spec
         power_s, power_x = target.square().sum(-1), noisy.square().sum(-1)
@@ -66,7 +66,7 @@ class SpectralLoss(nn.Module):
         if spec.envelope:
             terms["envelope"] = self._envelope(p_s, p_y, speaks)
         total = sum(getattr(spec, name) * value for name, value in terms.items())
-        return total, {name: float(value.detach()) for name, value in terms.items()}
+        return total, {name: value.detach() for name, value in terms.items()}
 
     def _perceptual(self, p_s: Tensor, p_y: Tensor, speaks: Tensor) -> Tensor:
         """Loudness differences in Bark bands: symmetric with a dead zone, and added noise counted again.
