@@ -222,10 +222,11 @@ def serve(engine: str) -> None:
     from pse_stream.control.instance import InstanceLock
     from pse_stream.streaming.denoiser import Denoiser
     from pse_stream.streaming.devices.file import FileDevice
+    from pse_stream.streaming.process import sound_process
     from pse_stream.streaming.settings import Settings
 
     device = FileDevice(RECORDING, realtime=True, loop=True)
-    with InstanceLock() as lock, Denoiser(Settings(engine=engine), device=device) as running:
+    with InstanceLock() as lock, Denoiser(Settings(engine=engine), device=device) as running, sound_process():
         before = tasks()
         with control_server(running, lock, tcp="tcp://127.0.0.1:0") as server:
             box = {

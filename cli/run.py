@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -192,6 +191,8 @@ class Titles:
 
     def put_into(self, now: Snapshot) -> Snapshot:
         """The same moment with titles for names."""
+        from msgspec.structs import replace
+
         return replace(now, input_device=self._of(now.input_device), output_device=self._of(now.output_device))
 
     def _of(self, name: str) -> str:

@@ -6,10 +6,11 @@ In the order in which a wish meets them:
     client, connection, link, reader       the public Python interface: verbs, asking again, sockets and keys, telemetry
     tui/                                   the terminal screen, a program of its own
     instance, keys, zap, listener          where the sockets are, and who may use them
-    server, reception, sessions, budget    the server's thread: messages in, answers out, all of it bounded
+    server, reception, underway, sessions, budget   the server's thread: messages in, answers out, all of it bounded
     commands, faults                       the protocol: methods with typed parameters, refusals with stable names
-    desk, catalog, self_check              from requests to the denoiser's commands, and to answers
-    telemetry, spectrum                    what is pushed to whoever listens
+    desk, patch, catalog, self_check       from requests to the denoiser's commands, and to answers
+    contract                               what all this needs of a denoiser
+    telemetry, topics, spectrum            what is pushed to whoever listens
     audit                                  who asked for what
     hosting, service, systemd              given to a denoiser by `run`; in the background by systemd
     keys_cli, protocol_page                what `pse-stream keys` does; docs/protocol.md, made from the code

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
-from pse_stream.control.desk import DenoiserLike
+from pse_stream.control.contract import DenoiserLike
 from pse_stream.control.self_check import check_running
 from pse_stream.engines.registry import EngineEntry, available
 from pse_stream.errors import ConfigError

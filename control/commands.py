@@ -221,7 +221,18 @@ class _IdOnly(Struct):
 _envelope = msgspec.json.Decoder(Envelope)
 _id_only = msgspec.json.Decoder(_IdOnly)
 _params = {name: msgspec.json.Decoder(method.params) for name, method in METHODS.items()}
-_encoder = msgspec.json.Encoder()
+
+
+def _plain(value: object) -> object:
+    """NumPy numbers that found their way into a snapshot."""
+    item = getattr(value, "item", None)
+    if item is None:
+        raise NotImplementedError(f"{type(value).__name__} cannot be sent")
+    return item()
+
+
+#: Anything of plain types, structs or dataclasses as JSON.
+encode = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
 def decode(message: bytes) -> Request:
@@ -240,7 +251,7 @@ def decode(message: bytes) -> Request:
         raise Refusal(
             "invalid_request",
             f"not a JSON-RPC 2.0 request: {error}.",
-            request_id=_id_of(message),
+            request_id=id_of(message),
             hint='Expected {"jsonrpc": "2.0", "id": 1, "method": "status", "params": {}}; batches are not read.',
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -262,7 +273,7 @@ def decode(message: bytes) -> Request:
 
 def encode_result(request_id: str | int, result: object) -> bytes:
     """Bytes of a JSON-RPC answer; `result` is of plain types, structs or dataclasses."""
-    return _encoder.encode({"jsonrpc": "2.0", "id": request_id, "result": result})
+    return encode({"jsonrpc": "2.0", "id": request_id, "result": result})
 
 
 def encode_refusal(refusal: Refusal) -> bytes:
@@ -274,10 +285,10 @@ def encode_refusal(refusal: Refusal) -> bytes:
         "hint": refusal.hint,
         "data": refusal.data,
     }
-    return _encoder.encode({"jsonrpc": "2.0", "id": refusal.request_id, "error": error})
+    return encode({"jsonrpc": "2.0", "id": refusal.request_id, "error": error})
 
 
-def _id_of(message: bytes) -> str | int | None:
+def id_of(message: bytes) -> str | int | None:
     """The id of a message that is otherwise wrong, so that its sender can match the refusal."""
     try:
         found = _id_only.decode(message).id

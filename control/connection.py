@@ -10,12 +10,11 @@ import json
 import os
 import threading
 import time
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from pse_stream.control.faults import NoAnswerError, RemoteError
 from pse_stream.control.instance import DEFAULT_INSTANCE, running_pid
-from pse_stream.control.link import Address, Link, Message, find_keys, no_answer
+from pse_stream.control.link import Address, Closing, Link, Message, find_keys, no_answer
 from pse_stream.errors import ControlError
 
 PROTOCOL = "1.0"
@@ -38,7 +37,7 @@ class Greeting(NamedTuple):
     revision: int
 
 
-class Connection:
+class Connection(Closing):
     """A connection to one denoiser; may be shared by threads (one request at a time).
 
     Parameters
@@ -108,14 +107,6 @@ class Connection:
     def twin(self) -> Self:
         """Another connection to the same denoiser, for another thread that should not wait for this one."""
         return type(self)(self.address, timeout_s=self._timeout_s, retries=self._retries, name=self._name)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _drop(self) -> None:
         if self._link is not None:

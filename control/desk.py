@@ -14,30 +14,14 @@ import msgspec
 
 from pse_stream.control import commands as wire
 from pse_stream.control.commands import Refusal, Request
+from pse_stream.control.contract import DenoiserLike
 from pse_stream.control.faults import fault_of
+from pse_stream.control.patch import Patch, difference
 from pse_stream.errors import PseError
 from pse_stream.streaming import settings as local
-from pse_stream.streaming.settings import Applied, Command, Origin, Settings
-from pse_stream.streaming.snapshot import Snapshot
+from pse_stream.streaming.settings import Applied, Command
 
 _Number = TypeVar("_Number", int, float)
-
-
-class DenoiserLike(Protocol):
-    """What the control channel needs of `streaming.denoiser.Denoiser`."""
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """What is true now; immutable, never blocks."""
-        ...
-
-    def submit(self, command: Command, origin: Origin = "command", if_revision: int | None = None) -> Future[Applied]:
-        """Queue a change for the next hop boundary."""
-        ...
-
-    def supports(self, command: type[Command]) -> bool:
-        """False for commands whose feature is not there yet."""
-        ...
 
 
 class Catalog(Protocol):
@@ -107,7 +91,7 @@ class Desk:
         if name in self._slow:
             return self._slow[name]()
         if name == "status":
-            return _status(self.denoiser.snapshot)
+            return self.denoiser.snapshot  # a struct: becomes JSON in one step
         if name == "config.get":
             return self._config()
         if isinstance(request.params, wire.ConfigPatch):
@@ -115,8 +99,10 @@ class Desk:
             return {"valid": True}
         raise Refusal("internal_error", f"{name} has no answer", request_id=request.id)
 
-    def submit(self, request: Request) -> Future[Applied]:
+    def submit(self, request: Request, *, prompt: bool = False) -> Future[Applied]:
         """Hand a change to the denoiser; the future ends when it took effect or was refused.
+
+        `prompt`: its callbacks do next to nothing and may run in the thread that carries the sound.
 
         Raises
         ------
@@ -129,8 +115,8 @@ class Desk:
         orders = self._commands(request)
         condition = request.params.if_revision if isinstance(request.params, wire.Change) else None
         if len(orders) == 1:
-            return self.denoiser.submit(orders[0], "command", condition)
-        return _Patch(self.denoiser, orders, condition).result
+            return self.denoiser.submit(orders[0], "command", condition, prompt=prompt)
+        return Patch(self.denoiser, orders, condition).result
 
     def _insist_supported(self, request: Request) -> None:
         if request.method.name in self._unsupported:
@@ -164,16 +150,13 @@ class Desk:
 
     def _commands(self, request: Request) -> list[Command]:
         """The denoiser's commands for a request, checked against what is running."""
-        snapshot = self.denoiser.snapshot
-        level_count = max(1, snapshot.engine.level_count)
         match request.params:
             case wire.EngineSet(id=name):
                 return [local.SetEngine(name)]
             case wire.LevelSet(level=level):
-                return [local.SetLevel(_ranged("level", level, 0, level_count - 1))]
+                return [local.SetLevel(self._level(level))]
             case wire.LevelPin(level=level):
-                level = snapshot.engine.level if level is None else level
-                return [local.SetLevel(_ranged("level", level, 0, level_count - 1), pin=True)]
+                return [local.SetLevel(self._level(level), pin=True)]
             case wire.GateSet(mode=mode) | wire.GatePin(specialist=mode):
                 return [local.SetGate(mode)]
             case wire.GovernorSet(mode=governor):
@@ -187,10 +170,17 @@ class Desk:
             case wire.DevicesSet(input=microphone, output=output):
                 return [local.SetDevices(microphone, output)]
             case wire.ConfigPatch():
-                return self._patch(request.params, snapshot.settings)
+                return self._patch(request.params)
         return [_plain(request.method.name)]
 
-    def _patch(self, patch: wire.ConfigPatch, now: Settings) -> list[Command]:
+    def _level(self, wanted: int | None) -> int:
+        """A level that the engine has; None is the present one."""
+        engine = self.denoiser.snapshot.engine
+        level = engine.level if wanted is None else wanted
+        return _ranged("level", level, 0, max(1, engine.level_count) - 1)
+
+    def _patch(self, patch: wire.ConfigPatch) -> list[Command]:
+        now = self.denoiser.snapshot.settings
         given = {
             name: value
             for name in local.SETTING_NAMES
@@ -202,42 +192,7 @@ class Desk:
             if name in given and given[name] != "auto":
                 self._check_devices(wire.DevicesSet(**{name: given[name]}))
         wanted = replace(now, **given)  # SpecError: out of range
-        return _difference(now, wanted, frozenset(given))
-
-
-def _status(snapshot: Snapshot) -> dict[str, Any]:
-    """`Snapshot.as_dict`, at a tenth of its price: a display asks often."""
-    plain: dict[str, Any] = msgspec.to_builtins(snapshot)
-    plain["latency"]["total_ms"] = snapshot.latency.total_ms
-    return plain
-
-
-def _difference(now: Settings, wanted: Settings, names: frozenset[str]) -> list[Command]:
-    """Commands from one state to another; those that may fail come first, so that least has to be undone."""
-    orders: list[Command] = []
-    if names & {"input", "output"}:
-        orders.append(
-            local.SetDevices(wanted.input if "input" in names else None, wanted.output if "output" in names else None)
-        )
-    if "profile" in names:
-        orders.append(local.SetProfile(wanted.profile))
-    if "engine" in names:
-        orders.append(local.SetEngine(wanted.engine))
-    if names & {"level", "level_pinned"}:
-        orders.append(local.SetLevel(wanted.level, pin=wanted.level_pinned and wanted.level is not None))
-    if "gate" in names:
-        orders.append(local.SetGate(wanted.gate))
-    if "governor" in names:
-        orders.append(local.SetGovernor(wanted.governor))
-    if "attenuation_db" in names:
-        orders.append(local.SetAttenuation(wanted.attenuation_db))
-    if "bypass" in names:
-        orders.append(local.SetBypass(wanted.bypass))
-    if "mute" in names:
-        orders.append(local.SetMute(wanted.mute))
-    if not orders:
-        raise Refusal("invalid_params", f"the patch names no setting out of {', '.join(local.SETTING_NAMES)}")
-    return orders
+        return difference(now, wanted, frozenset(given))
 
 
 def _plain(method: str) -> Command:
@@ -261,45 +216,6 @@ def _ranged(name: str, value: _Number, low: _Number, high: _Number) -> _Number:
             data={"min": low, "max": high},
         )
     return value
-
-
-class _Patch:
-    """Several commands, one after the other, answered once; a refusal takes back what was changed before it."""
-
-    def __init__(self, denoiser: DenoiserLike, orders: list[Command], if_revision: int | None) -> None:
-        self.result: Future[Applied] = Future()
-        self._denoiser = denoiser
-        self._left = orders
-        self._before = denoiser.snapshot.settings
-        self._changed: dict[str, tuple[object, object]] = {}
-        self._next(if_revision)
-
-    def _next(self, if_revision: int | None = None) -> None:
-        try:
-            future = self._denoiser.submit(self._left.pop(0), "command", if_revision)
-        except PseError as error:
-            self._take_back(error)
-        else:
-            future.add_done_callback(self._done)
-
-    def _done(self, future: Future[Applied]) -> None:
-        error = future.exception()
-        if error is not None:
-            self._take_back(error)
-            return
-        applied = future.result()
-        self._changed.update(applied.changed)
-        if self._left:
-            self._next()
-        else:
-            self.result.set_result(Applied(applied.revision, applied.hop_index, self._changed))
-
-    def _take_back(self, error: BaseException) -> None:
-        if self._changed:
-            now = replace(self._before, **{name: new for name, (_, new) in self._changed.items()})  # type: ignore[arg-type]
-            for order in _difference(now, self._before, frozenset(self._changed)):
-                self._denoiser.submit(order, "command")
-        self.result.set_exception(error)
 
 
 def refusal_of(error: BaseException) -> Refusal:

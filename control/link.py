@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
 import zmq
 
 from pse_stream.control.faults import NoAnswerError
 from pse_stream.control.instance import DEFAULT_INSTANCE, DEFAULT_PORT, control_path, running_pid, telemetry_path
 from pse_stream.errors import ControlError
+
+_MONITOR_S = 0.05  # between looks whether our key was refused, while nothing comes
 
 
 class Keys(NamedTuple):  # not a dataclass: that import alone costs 10 ms
@@ -109,6 +112,22 @@ def find_keys(address: str, key: str | None, server_key: str | None, folder: Pat
     return Keys(pair.public, pair.secret, server)
 
 
+class Closing:
+    """Something to be left behind at the end of a `with`."""
+
+    def close(self) -> None:
+        """Leave."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 def secure(socket: zmq.Socket[bytes], keys: Keys | None) -> None:
     """Make a socket a CURVE client."""
     if keys is not None:
@@ -127,6 +146,7 @@ class Link:
         self._socket.linger = 0
         self._socket.sndhwm = 64
         self._monitor: zmq.Socket[bytes] | None = None
+        self._look_s = math.inf if address.keys is None else _MONITOR_S
         secure(self._socket, address.keys)
         if address.keys is not None:
             self._monitor = self._socket.get_monitor_socket()
@@ -153,24 +173,25 @@ class Link:
         NoAnswerError
             If the server refused our key, or its own is not the one we know.
         """
-        poller = zmq.Poller()
-        poller.register(self._socket, zmq.POLLIN)
-        if self._monitor is not None:
-            poller.register(self._monitor, zmq.POLLIN)
         while True:
-            left_ms = math.ceil(max(0.0, until - time.monotonic()) * 1000.0)
-            ready = dict(poller.poll(left_ms))
-            if self._socket in ready:
-                return self._socket.recv(zmq.NOBLOCK)
-            if not ready:
-                return None
-            self._look_at_monitor()
+            left_s = until - time.monotonic()
+            self._socket.rcvtimeo = math.ceil(max(0.0, min(left_s, self._look_s)) * 1000.0)
+            try:
+                return self._socket.recv()
+            except zmq.Again:
+                if self._monitor is not None:
+                    self._look_at_monitor()
+                if left_s <= self._look_s:
+                    return None
 
     def _look_at_monitor(self) -> None:
         from zmq.utils.monitor import recv_monitor_message
 
         assert self._monitor is not None
-        event = recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"]
+        while self._monitor.poll(0):
+            self._insist_welcome(recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"])
+
+    def _insist_welcome(self, event: int) -> None:
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             raise NoAnswerError(
                 f"{self._address.command} refused our key.",

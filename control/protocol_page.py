@@ -17,7 +17,7 @@ from pse_stream.control.commands import MESSAGE_BYTES, METHODS, PROTOCOL, Method
 from pse_stream.control.faults import FAULTS
 from pse_stream.control.instance import DEFAULT_PORT
 from pse_stream.control.sessions import REQUEST_BURST, REQUESTS_PER_S
-from pse_stream.control.telemetry import OPT_IN, TOPICS, sample
+from pse_stream.control.topics import OPT_IN, TOPICS, sample
 
 _HEAD = f"""\
 # The control protocol, version {PROTOCOL}

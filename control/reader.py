@@ -14,13 +14,12 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import zmq
 
 from pse_stream.control.client import ControlClient
-from pse_stream.control.link import secure
+from pse_stream.control.link import Closing, secure
 
 _QUEUE = 256  # messages kept for a slow reader, then lost
 _MAX_BYTES = 256 * 1024
@@ -37,7 +36,7 @@ class TelemetryMessage:
     data: dict[str, Any]
 
 
-class TelemetryReader:
+class TelemetryReader(Closing):
     """A subscription to topics of one denoiser; for one thread.
 
     Parameters
@@ -126,11 +125,3 @@ class TelemetryReader:
         """Leave."""
         self._socket.close(linger=0)
         self._context.term()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

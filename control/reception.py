@@ -5,15 +5,11 @@ Knows one outgoing thing, `Peer`, and no other socket; `server.py` brings the me
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import os
 import secrets
-import socket
-from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -35,25 +31,14 @@ from pse_stream.control.sessions import (
     Session,
     Sessions,
 )
-from pse_stream.control.telemetry import TOPICS
+from pse_stream.control.topics import TOPICS
+from pse_stream.control.underway import APPLY_S, Errand, UnderWay
 from pse_stream.streaming.settings import Applied
 
 LOCAL = "local"  # the user of the socket file: whoever may open it is the same user
-_APPLY_S = 10.0  # a change that the denoiser has not answered by then is answered for it
 _MAX_JOBS = 8  # slow questions waiting for an answer, of all clients together
 
 _log = logging.getLogger("pse_stream.control")
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A change or a slow question on its way."""
-
-    request: Request
-    peer: Peer
-    session: Session
-    deadline: float
-    key: AnswerKey | None = None  # of the answer that is kept; None for a question
 
 
 class Reception:
@@ -72,20 +57,16 @@ class Reception:
 
     Attributes
     ----------
-    wakened : socket
-        Readable when an answer waits for `deliver`.
+    under_way : UnderWay
+        Its socket is readable when an answer waits for `deliver`.
     """
 
     def __init__(self, desk: Desk, instance: str, audit: AuditLog, allowed: AllowList | None) -> None:
         self._desk, self._instance, self._audit, self._allowed = desk, instance, audit, allowed
         self._boot = secrets.token_hex(8)  # a client can tell that we were restarted
         self._sessions, self._answers = Sessions(), Answers()
-        self._pending: dict[Future[Any], _Pending] = {}
-        self._finished: deque[Future[Any]] = deque()
+        self.under_way = UnderWay()
         self._jobs = ThreadPoolExecutor(1, thread_name_prefix="pse-control-job")
-        self.wakened, self._alarm = socket.socketpair()
-        self.wakened.setblocking(False)
-        self._alarm.setblocking(False)
         self.changed = False  # something took effect since the last look
 
     # -- messages ---------------------------------------------------------------------------------------------------
@@ -93,10 +74,12 @@ class Reception:
     def take(self, peer: Peer, user: str, message: bytes, now: float) -> None:
         """One message, from bytes to an answer or a change under way."""
         session = self._sessions.of(peer, user, now)
+        if not session.bucket.take(now):  # before anything is read: a flood must not cost more than this
+            self._hold_off(peer, session, message, now)
+            return
         request: Request | None = None
         try:
             request = wire.decode(message)
-            self._insist_pace(session, now)
             if isinstance(request.params, wire.Hello):
                 self._send(peer, wire.encode_result(request.id, self._hello(peer, session, request.params)))
                 return
@@ -165,17 +148,14 @@ class Reception:
                 data={"role": role, "needed": request.method.role},
             )
 
-    @staticmethod
-    def _insist_pace(session: Session, now: float) -> None:
-        if not session.bucket.take(now):
-            wait_ms = round(session.bucket.wait_s(now) * 1000.0) + 1
-            raise Refusal(
-                "rate_limited", f"more than {REQUESTS_PER_S:g} requests a second", data={"retry_after_ms": wait_ms}
-            )
+    def _hold_off(self, peer: Peer, session: Session, message: bytes, now: float) -> None:
+        wait_ms = round(session.bucket.wait_s(now) * 1000.0) + 1
+        text = f"more than {REQUESTS_PER_S:g} requests a second"
+        self._send(peer, wire.encode_refusal(_rate_limited(text, wait_ms, wire.id_of(message))))
+        self._audit.refused(self._name(session.user), "", "rate_limited", text)
 
     def _insist_room(self, session: Session, slow: bool) -> None:
-        jobs = sum(1 for pending in self._pending.values() if self._desk.is_slow(pending.request)) if slow else 0
-        if session.pending >= MAX_PENDING or jobs >= _MAX_JOBS:
+        if session.pending >= MAX_PENDING or (slow and self.under_way.slow >= _MAX_JOBS):
             raise Refusal("busy", "too many requests are under way; wait for their answers")
 
     # -- questions and changes --------------------------------------------------------------------------------------
@@ -185,7 +165,8 @@ class Reception:
             self._send(peer, wire.encode_result(request.id, self._desk.answer(request)))
             return
         self._insist_room(session, slow=True)
-        self._follow(self._jobs.submit(self._desk.answer, request), _Pending(request, peer, session, now + _APPLY_S))
+        errand = Errand(request, peer, session, now + APPLY_S, slow=True)
+        self.under_way.follow(self._jobs.submit(self._desk.answer, request), errand)
 
     def _change(self, peer: Peer, session: Session, request: Request, message: bytes, now: float) -> None:
         key: AnswerKey = (session.user, session.token or peer.routing_id, request.id)
@@ -196,9 +177,9 @@ class Reception:
             return
         slow = self._desk.is_slow(request)
         self._insist_room(session, slow)
-        future = self._jobs.submit(self._submit_and_wait, request) if slow else self._desk.submit(request)
+        future = self._jobs.submit(self._submit_and_wait, request) if slow else self._desk.submit(request, prompt=True)
         self._answers.open(key, Answer(digest, peer))
-        self._follow(future, _Pending(request, peer, session, now + _APPLY_S, key))
+        self.under_way.follow(future, Errand(request, peer, session, now + APPLY_S, slow, key))
 
     def _answer_again(self, before: Answer, digest: bytes, peer: Peer) -> None:
         if before.request != digest:
@@ -210,61 +191,42 @@ class Reception:
     def _submit_and_wait(self, request: Request) -> Applied:
         """For changes whose check takes long; runs in the job thread."""
         try:
-            return self._desk.submit(request).result(_APPLY_S)
+            return self._desk.submit(request).result(APPLY_S)
         except TimeoutError:
             raise _late() from None
 
-    def _follow(self, future: Future[Any], pending: _Pending) -> None:
-        pending.session.pending += 1
-        self._pending[future] = pending
-        future.add_done_callback(self._finish)
-
-    def _finish(self, future: Future[Any]) -> None:
-        """Called in whatever thread ends the change: two cheap calls, no lock, nothing that waits."""
-        self._finished.append(future)
-        self.wake()
-
-    def wake(self) -> None:
-        """Make `wakened` readable, from any thread."""
-        with contextlib.suppress(OSError):  # full: it will wake anyway; closed: nobody is left to wake
-            self._alarm.send(b"\0")
-
     # -- answers ----------------------------------------------------------------------------------------------------
 
-    def deliver(self, now: float, wakened: bool = True) -> None:
-        """Answer what has ended, and give up what takes too long; `wakened`: the socket of that name is readable."""
-        if wakened:
-            with contextlib.suppress(BlockingIOError):
-                self.wakened.recv(4096)
-        while self._finished:
-            future = self._finished.popleft()
-            if future in self._pending:  # else it was given up before
-                self._answer(future, self._pending.pop(future))
-        late = [future for future, pending in self._pending.items() if now > pending.deadline]
-        for future in late:
-            future.cancel()
-            self._answer(future, self._pending.pop(future))
+    def deliver(self, now: float) -> None:
+        """Answer what has ended, and give up what takes too long."""
+        for errand, future in self.under_way.ended(now):
+            self._answer(errand, future)
 
-    def _answer(self, future: Future[Any], pending: _Pending) -> None:
-        pending.session.pending -= 1
-        request, user = pending.request, self._name(pending.session.user)
+    def _answer(self, errand: Errand, future: Future[Any]) -> None:
+        """The answer first, then the audit log: it is a write to disk."""
         error = future.exception() if future.done() and not future.cancelled() else _late()
-        if error is not None:
-            refusal = self._refusal(request, error)
-            body = wire.encode_refusal(refusal)
-            self._audit.refused(user, request.method.name, refusal.name, refusal.text)
-        else:
-            result = future.result()
-            outcome = plain_result(result) if isinstance(result, Applied) else result
-            body = wire.encode_result(request.id, outcome)
-            if request.method.changes:
-                self.changed = True
-                self._audit.accepted(user, request.method.name, msgspec.to_builtins(request.params), outcome)
-        peer = pending.peer
-        kept = self._answers.get(pending.key) if pending.key is not None else None
+        if error is None:
+            self._accepted(errand, future.result())
+            return
+        refusal = self._refusal(errand.request, error)
+        self._send_kept(errand, wire.encode_refusal(refusal))
+        self._audit.refused(self._name(errand.session.user), errand.request.method.name, refusal.name, refusal.text)
+
+    def _accepted(self, errand: Errand, result: object) -> None:
+        request = errand.request
+        outcome = plain_result(result) if isinstance(result, Applied) else result
+        self._send_kept(errand, wire.encode_result(request.id, outcome))
+        if request.method.changes:
+            self.changed = True
+            user, asked = self._name(errand.session.user), msgspec.to_builtins(request.params)
+            self._audit.accepted(user, request.method.name, asked, outcome)
+
+    def _send_kept(self, errand: Errand, body: bytes) -> None:
+        """Send to whoever asked last under this id, and keep the answer for whoever asks again."""
+        kept = self._answers.get(errand.key) if errand.key is not None else None
         if kept is not None:
-            kept.body, peer = body, kept.peer
-        self._send(peer, body)
+            kept.body = body
+        self._send(kept.peer if kept is not None else errand.peer, body)
 
     def _refuse(self, peer: Peer, user: str, request: Request | None, error: Exception) -> None:
         refusal = self._refusal(request, error)
@@ -294,22 +256,24 @@ class Reception:
 
     def close(self) -> None:
         """Answer everybody who still waits."""
-        for future, pending in list(self._pending.items()):
+        for errand, future in self.under_way.everything():
             if future.done():
-                self._answer(future, pending)
+                self._answer(errand, future)
                 continue
             future.cancel()
-            refusal = Refusal("stopping", "the denoiser is shutting down", request_id=pending.request.id)
-            self._send(pending.peer, wire.encode_refusal(refusal))
-        self._pending.clear()
+            refusal = Refusal("stopping", "the denoiser is shutting down", request_id=errand.request.id)
+            self._send(errand.peer, wire.encode_refusal(refusal))
         self._jobs.shutdown(wait=False, cancel_futures=True)
-        self._alarm.close()
-        self.wakened.close()
+        self.under_way.close()
+
+
+def _rate_limited(text: str, wait_ms: int, request_id: str | int | None) -> Refusal:
+    return Refusal("rate_limited", text, request_id=request_id, data={"retry_after_ms": wait_ms})
 
 
 def _late() -> Refusal:
     return Refusal(
         "not_applied",
-        f"the denoiser has not answered within {_APPLY_S:g} s; the change may still take effect.",
+        f"the denoiser has not answered within {APPLY_S:g} s; the change may still take effect.",
         hint="Look at the status.",
     )

@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import zmq
@@ -31,7 +32,7 @@ _TOTAL_PER_S, _TOTAL_BURST = 500.0, 32.0  # messages of all clients together: a 
 _BATCH = 16  # messages between two looks at telemetry and finished changes
 _BREATH_S = 0.01  # under a flood, let a few tokens gather: fewer wake-ups
 _MAX_IDLE_S = 0.5  # the loop turns at least this often
-_KEYS_S = 0.1  # between looks at the allow-list for connections that only listen; requests look for themselves
+_CHORES_S = 0.1  # between looks at what takes too long, and at the allow-list for those who only listen
 _JOIN_S = 5.0
 
 _log = logging.getLogger("pse_stream.control")
@@ -73,9 +74,10 @@ class ControlServer:
         self._audit = AuditLog(audit)
         self._allowed = AllowList(self._keyring.allowed_path) if tcp else None
         self._holders: frozenset[str] = frozenset()
-        self._look_at_keys = 0.0
+        self._chores_due = 0.0
         self._telemetry = Telemetry(desk.denoiser, tap)
         self._reception = Reception(desk, instance, self._audit, self._allowed)
+        self._under_way = self._reception.under_way
         self._context: zmq.Context[Socket] = zmq.Context()
         self._listeners: list[Listener] = []
         self._door: Door | None = None
@@ -123,7 +125,7 @@ class ControlServer:
     def stop(self) -> None:
         """Answer what is under way, stop listening, remove the socket files; safe to call twice."""
         self._stopping.set()
-        self._reception.wake()
+        self._under_way.wake()
         if self._thread.is_alive():
             self._thread.join(_JOIN_S)
 
@@ -155,25 +157,34 @@ class ControlServer:
             wait_s = min(wait_s, max(pause_s, _BREATH_S))
         poller = self._all if pause_s == 0.0 else self._quiet
         ready = [found for found, _ in poller.poll(_ms(wait_s))]
+        if ready:
+            self._attend(ready, total)
+        if now >= self._chores_due:
+            self._chores_due = now + _CHORES_S
+            self._reception.deliver(now)  # gives up what takes too long
+            self._watch_allowed()
 
-        if self._door is not None and self._door.socket in ready and (why := self._door.answer()):
-            self._audit.refused("unknown", "connect", "not_allowed", why)
+    def _attend(self, ready: Sequence[Socket | int], total: TokenBucket) -> None:
+        """Somebody wants something; with an answer that is ready, nobody waits for the others' questions."""
+        if self._under_way.wakened.fileno() in ready:
+            self._under_way.hush()
+            self._reception.deliver(time.monotonic())
         for listener in self._listeners:
-            if listener.publisher in ready:
-                self._telemetry.hear(listener.publisher)
             if listener.router in ready:
                 self._read(listener, total)
-        self._reception.deliver(time.monotonic(), self._reception.wakened.fileno() in ready)
+            if listener.publisher in ready:
+                self._telemetry.hear(listener.publisher)
+        if self._door is not None and self._door.socket in ready and (why := self._door.answer()):
+            self._audit.refused("unknown", "connect", "not_allowed", why)
         if self._reception.changed:
             self._reception.changed = False
             self._telemetry.poke()
-        self._watch_allowed(now)
 
     def _watch_sockets(self) -> None:
         """Two sets of sockets to wait for: all, and, while a flood is held back, those that bring no requests."""
         self._all, self._quiet = zmq.Poller(), zmq.Poller()
         for poller in (self._all, self._quiet):
-            poller.register(self._reception.wakened, zmq.POLLIN)
+            poller.register(self._under_way.wakened, zmq.POLLIN)
             if self._door is not None:
                 poller.register(self._door.socket, zmq.POLLIN)
             for listener in self._listeners:
@@ -182,9 +193,10 @@ class ControlServer:
             self._all.register(listener.router, zmq.POLLIN)
 
     def _read(self, listener: Listener, total: TokenBucket) -> None:
-        for _ in range(_BATCH):
+        """Take what is there, a few messages at most; one is known to be."""
+        for i in range(_BATCH):
             now = time.monotonic()
-            if not readable(listener.router) or not total.take(now):
+            if (i and not readable(listener.router)) or not total.take(now):
                 return
             parts, user = _received(listener)
             delimiter = len(parts) == 3 and not parts[1]
@@ -194,12 +206,9 @@ class ControlServer:
             else:
                 self._reception.refuse_frames(peer, user, len(parts) - 1)
 
-    def _watch_allowed(self, now: float) -> None:
+    def _watch_allowed(self) -> None:
         """If somebody was revoked, cut the network connections: the others come back by themselves."""
-        if self._allowed is None or now < self._look_at_keys:
-            return
-        self._look_at_keys = now + _KEYS_S
-        if self._allowed.keys() is self._holders:
+        if self._allowed is None or self._allowed.keys() is self._holders:
             return
         before, self._holders = self._holders, self._allowed.keys()
         self._audit.note(self._allowed.problem or f"allow-list read: {len(self._holders)} keys")

@@ -11,9 +11,9 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
+from msgspec import Struct, field
 
 from pse_stream.dsp.levels import LevelMeter, Levels
 from pse_stream.dsp.resample import VariableRate
@@ -39,8 +39,7 @@ REMOVED_SHARE = 0.15  # per report: a figure that can be read, not a flicker
 Change = Callable[[Pipeline, int], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """What the worker knows, as of one hop."""
 
     time: float = 0.0

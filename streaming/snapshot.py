@@ -1,9 +1,15 @@
-"""What is true now: one immutable record, swapped in by the worker, read by everybody else without a lock."""
+"""What is true now: one immutable record, swapped in by the worker, read by everybody else without a lock.
+
+Structs, not dataclasses: the worker makes them 25 times a second and the control channel at every question, mostly with
+cold caches, where a frozen dataclass of this size takes 25 us and a struct 10 (measured).
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct, field
 
 from pse_stream.streaming.settings import Origin, Settings
 
@@ -11,23 +17,21 @@ from pse_stream.streaming.settings import Origin, Settings
 State = Literal["starting", "running", "bypassed", "degraded", "paused", "stalled", "failed", "stopped"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Latency:
+class Latency(Struct, frozen=True, kw_only=True, gc=False):
     """Where the delay comes from, in ms."""
 
     algorithm_ms: float = 16.0  # window: one hop to fill, one of overlap
     lookahead_ms: float = 0.0  # the engine's
     buffer_ms: float = 0.0  # rings between callbacks and worker
     device_ms: float = 0.0  # as the devices report
+    total_ms: float = 0.0  # microphone to virtual microphone: the sum, whatever is given here
 
-    @property
-    def total_ms(self) -> float:
-        """Microphone to virtual microphone."""
-        return self.algorithm_ms + self.lookahead_ms + self.buffer_ms + self.device_ms
+    def __post_init__(self) -> None:
+        total_ms = self.algorithm_ms + self.lookahead_ms + self.buffer_ms + self.device_ms
+        msgspec.structs.force_setattr(self, "total_ms", total_ms)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meter:
+class Meter(Struct, frozen=True, kw_only=True, gc=False):
     """One tap on the signal; levels in dBFS, -120 for silence."""
 
     peak_db: float = -120.0  # highest since the last snapshot, with the decay of a peak meter
@@ -36,8 +40,16 @@ class Meter:
     clips: int = 0  # runs of three or more samples at full scale
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counters:
+class Meters(Struct, frozen=True, kw_only=True):
+    """The part of a snapshot that displays ask for 25 times a second."""
+
+    uptime_s: float = 0.0
+    meter_in: Meter = field(default_factory=Meter)
+    meter_out: Meter = field(default_factory=Meter)
+    removed_db: float = 0.0
+
+
+class Counters(Struct, frozen=True, kw_only=True, gc=False):
     """What went wrong, since start; nothing is ever dropped without being counted here."""
 
     hops: int = 0
@@ -51,8 +63,7 @@ class Counters:
     reopened: int = 0  # devices opened again by the supervisor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class Load(Struct, frozen=True, kw_only=True, gc=False):
     """What a hop of 8 ms costs."""
 
     hop_ms_mean: float = 0.0  # CPU time of the worker's thread
@@ -61,8 +72,7 @@ class Load:
     cpu_percent: float = 0.0  # of one core, whole process
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineStatus:
+class EngineStatus(Struct, frozen=True, kw_only=True, gc=False):
     """The engine that runs."""
 
     id: str = ""
@@ -74,8 +84,7 @@ class EngineStatus:
     switching: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, kw_only=True):
     """One moment of a denoiser."""
 
     state: State = "starting"
@@ -103,7 +112,6 @@ class Snapshot:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types only, for JSON."""
-        plain = asdict(self)
-        plain["latency"]["total_ms"] = self.latency.total_ms
+        plain: dict[str, Any] = msgspec.to_builtins(self)
         plain["events"] = list(self.events)
         return plain

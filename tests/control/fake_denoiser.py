@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from pse_stream.errors import ControlError, EngineError
 from pse_stream.streaming import settings as local
 from pse_stream.streaming.settings import Applied, Command, Origin, Settings
-from pse_stream.streaming.snapshot import EngineStatus, Latency, Meter, Snapshot
+from pse_stream.streaming.snapshot import EngineStatus, Latency, Meter, Meters, Snapshot
 
 ENGINES = ("bypass", "wiener", "gru-256")
 
@@ -39,10 +40,17 @@ class FakeDenoiser:
             meter_out=Meter(peak_db=-21.0, rms_db=-33.0, max_db=-11.3),
         )
 
+    @property
+    def meters(self) -> Meters:
+        now = self.snapshot
+        return Meters(uptime_s=now.uptime_s, meter_in=now.meter_in, meter_out=now.meter_out, removed_db=now.removed_db)
+
     def supports(self, command: type[Command]) -> bool:
         return command not in self.missing
 
-    def submit(self, command: Command, origin: Origin = "command", if_revision: int | None = None) -> Future[Applied]:
+    def submit(
+        self, command: Command, origin: Origin = "command", if_revision: int | None = None, *, prompt: bool = False
+    ) -> Future[Applied]:
         future: Future[Applied] = Future()
         with self._lock:
             if self.hold:
@@ -73,11 +81,11 @@ class FakeDenoiser:
         settings = replace(now, **changes)
         level = 2 if settings.level is None else settings.level
         pinned = settings.level_pinned
-        engine = replace(snapshot.engine, id=settings.engine, level=level, level_pinned=pinned)
+        engine = structs.replace(snapshot.engine, id=settings.engine, level=level, level_pinned=pinned)
         revision = snapshot.revision + bool(changed)
         origins = {**snapshot.origins, **dict.fromkeys(changed, origin)}
         state: Any = "stopped" if isinstance(command, local.Shutdown) else snapshot.state
-        self.snapshot = replace(
+        self.snapshot = structs.replace(
             snapshot,
             settings=settings,
             engine=engine,

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pse_stream.control.commands import Refusal, Request, decode
+from pse_stream.control.commands import Refusal, Request, decode, encode
 from pse_stream.control.desk import Desk, refusal_of
 from pse_stream.errors import PseError
 from pse_stream.streaming.settings import (
@@ -135,7 +135,7 @@ def test_a_patch_may_be_tried_without_being_made(fake: FakeDenoiser) -> None:
 
 def test_the_status_is_the_snapshot(fake: FakeDenoiser) -> None:
     answer = Desk(fake, FakeCatalog()).answer(request("status"))
-    assert json.loads(json.dumps(answer)) == fake.snapshot.as_dict()
+    assert json.loads(encode(answer)) == fake.snapshot.as_dict()
 
 
 def test_each_setting_says_where_it_comes_from(fake: FakeDenoiser) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from pse_stream.control.commands import METHODS
 from pse_stream.control.faults import FAULTS
 from pse_stream.control.protocol_page import page
-from pse_stream.control.telemetry import TOPICS
+from pse_stream.control.topics import TOPICS
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from pse_stream.control.self_check import check_running
 from pse_stream.streaming.settings import Settings
@@ -46,6 +46,6 @@ def test_a_healthy_denoiser_has_nothing_to_complain_of() -> None:
     ],
 )
 def test_each_fault_is_named(wrong: dict[str, Any], name: str, verdict: str) -> None:
-    found = verdicts(replace(HEALTHY, **wrong))
+    found = verdicts(structs.replace(HEALTHY, **wrong))
     assert found[name] == verdict
     assert [other for other, word in found.items() if word != "ok"] == [name]

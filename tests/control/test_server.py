@@ -297,7 +297,7 @@ def test_a_denoiser_that_never_answers_is_answered_for(fake: FakeDenoiser) -> No
 def test_a_bug_behind_the_desk_is_an_answer_and_not_the_end(
     server: ControlServer, fake: FakeDenoiser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("secret detail")
 
     monkeypatch.setattr(fake, "submit", broken)

@@ -13,12 +13,14 @@ import numpy as np
 import psutil
 import pytest
 import zmq
+from msgspec import structs
 
 from pse_stream.control.client import ControlClient
 from pse_stream.control.reader import TelemetryReader
 from pse_stream.control.server import ControlServer
 from pse_stream.control.spectrum import BANDS, FLOOR_DB, band_edges, bands_db
-from pse_stream.control.telemetry import TOPICS, LogTail, Telemetry
+from pse_stream.control.telemetry import Telemetry
+from pse_stream.control.topics import TOPICS, LogTail
 
 from .fake_denoiser import FakeDenoiser
 
@@ -90,7 +92,7 @@ def test_state_comes_on_change_and_as_a_heartbeat(stage: Stage) -> None:
     reader = stage.reader("state")
     stage.run(10.0)
     assert len(received(reader)) == pytest.approx(10, abs=1)
-    stage.fake.snapshot = replace(stage.fake.snapshot, state="degraded", reason="late")
+    stage.fake.snapshot = structs.replace(stage.fake.snapshot, state="degraded", reason="late")
     stage.telemetry.poke()
     stage.tick()
     change = received(reader)
@@ -113,7 +115,8 @@ def test_a_late_reader_is_never_told_what_is_no_longer_true(stage: Stage) -> Non
     early.close()
     stage.publisher.poll(1000)
     stage.telemetry.hear(stage.publisher)
-    stage.fake.snapshot = replace(stage.fake.snapshot, settings=replace(stage.fake.snapshot.settings, governor="eco"))
+    eco = replace(stage.fake.snapshot.settings, governor="eco")
+    stage.fake.snapshot = structs.replace(stage.fake.snapshot, settings=eco)
     late = stage.reader("governor")
     stage.run(0.1)
     assert [m["data"]["mode"] for m in received(late)] == ["eco"]
@@ -176,16 +179,16 @@ def test_clocks_that_jump_are_survived(stage: Stage) -> None:
 def test_events_arrive_once_each_though_the_window_slides(stage: Stage) -> None:
     reader = stage.reader("events")
     for window in (("a",), ("a", "b"), ("b", "c"), ("b", "c"), ("c", "c")):
-        stage.fake.snapshot = replace(stage.fake.snapshot, events=window)
+        stage.fake.snapshot = structs.replace(stage.fake.snapshot, events=window)
         stage.tick(0.5)
     assert received(reader)[-1]["data"]["recent"] == ["a", "b", "c", "c"]
 
 
 def test_numpy_numbers_and_infinities_in_a_snapshot_do_not_break_it(stage: Stage) -> None:
     reader = stage.reader("engine")
-    stage.fake.snapshot = replace(stage.fake.snapshot, drift_ppm=np.float32(3.25))
-    stage.fake.snapshot = replace(
-        stage.fake.snapshot, latency=replace(stage.fake.snapshot.latency, buffer_ms=float("inf"))
+    stage.fake.snapshot = structs.replace(stage.fake.snapshot, drift_ppm=np.float32(3.25))
+    stage.fake.snapshot = structs.replace(
+        stage.fake.snapshot, latency=structs.replace(stage.fake.snapshot.latency, buffer_ms=float("inf"))
     )
     stage.tick()
     data = received(reader)[0]["data"]

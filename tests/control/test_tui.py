@@ -8,10 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 os.environ.setdefault("TEXTUAL_FPS", "15")
 pytest.importorskip("textual")
@@ -271,7 +271,7 @@ def test_a_screen_that_changes_its_size_begins_its_spectrogram_anew() -> None:
 
 @pytest.mark.usefixtures("server")
 def test_events_can_be_filtered(fake: FakeDenoiser) -> None:
-    fake.snapshot = replace(fake.snapshot, events=("microphone opened", "governor 4 to 3", "microphone lost"))
+    fake.snapshot = structs.replace(fake.snapshot, events=("microphone opened", "governor 4 to 3", "microphone lost"))
 
     async def scene(app: TuiApp, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "governor 4 to 3" in shown(app, "events"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import threading
 import time
@@ -381,7 +380,7 @@ def test_the_snapshot_is_plain_data() -> None:
     assert plain["state"] == "running"
     assert plain["latency"]["total_ms"] == pytest.approx(16.0 + plain["latency"]["buffer_ms"] + 16.0)
     assert plain["meter_in"]["peak_db"] == pytest.approx(-10.5, abs=0.5)
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         denoiser.snapshot.state = "failed"  # type: ignore[misc]
     spectrum = denoiser.spectrum()
     assert spectrum is not None
