@@ -39,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     evaluate = commands.add_parser("evaluate", help="measure a package on pairs of noisy and clean recordings")
     evaluate.add_argument("system", help="package folder, or noisy, bypass, wiener")
+    evaluate.add_argument("--level", type=int, help="quality step of the engine, 0 is the cheapest; default: the best")
     evaluate.add_argument("pairs", type=Path, help="test pack, or a folder with noisy/ and clean/")
     evaluate.add_argument("--rows", type=Path, help="also write every clip's scores here, as JSON")
     evaluate.add_argument("--prefix", default="", help="only pairs whose id starts so (d: dry, r: in a room)")
@@ -57,14 +58,16 @@ def _train(options: argparse.Namespace) -> int:
 
     from pse_stream.training.corpus import join, open_folder, open_packs
     from pse_stream.training.loop import train
-    from pse_stream.training.recipe import load_recipe
+    from pse_stream.training.recipe import load_recipe, staged
 
     torch.set_num_threads(options.threads)
     recipe = load_recipe(options.recipe, options.set)
     stores = [open_packs(options.data, options.cache, all_licences=recipe.data.all_licences)]
     stores += [open_folder(folder, options.cache, kind="speech") for folder in options.speech]
     stores += [open_folder(folder, options.cache, kind="noise") for folder in options.noise]
-    print(train(recipe, join(stores), options.runs, device=options.device, workers=options.workers))
+    store = join(stores)
+    for stage in staged(recipe):
+        print(train(stage, store, options.runs, device=options.device, workers=options.workers), flush=True)
     return 0
 
 
@@ -84,7 +87,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from pse_stream.training.systems import open_system
 
     pairs = read_pairs(options.pairs, prefix=options.prefix)
-    rows = measure(pairs, open_system(options.system), with_dnsmos=not options.no_dnsmos)
+    rows = measure(pairs, open_system(options.system, options.level), with_dnsmos=not options.no_dnsmos)
     if options.rows:
         save_rows(rows, options.rows)
     print(markdown(summarise(rows, "snr_db"), "input SNR dB"))

@@ -131,32 +131,40 @@ def export(
     if (folder / "checkpoint.pt").exists():
         raise ExportError(f"{folder} is a run folder; a package would replace it: choose another place")
     model, saved = load_run(run)
-    graph = to_onnx(model)
-    error = check(model, graph)
-    shapes = [(1, *shape) for shape in model.state_shapes]
-    level = PackageLevel(
-        name="full", file="model.onnx", macs_per_second=float(model.macs_per_frame() * 125),
-        parameters=sum(p.numel() for p in model.parameters()),
-        input=Tensor("spec", (1, ENGINE_BINS, 2)), output="spec_out",
-        states=tuple(State(input=f"state_{k}", output=f"state_{k}_out", shape=s) for k, s in enumerate(shapes)),
+    nets = [model.at_level(k) for k in range(model.n_levels)]
+    graphs = [to_onnx(net) for net in nets]
+    error = max(check(net, graph) for net, graph in zip(nets, graphs, strict=True))
+    files = ["model.onnx"] if len(nets) == 1 else [f"level-{k}.onnx" for k in range(len(nets))]
+    levels = tuple(
+        PackageLevel(
+            name=model.level_name(k), file=file, macs_per_second=float(net.macs_per_frame() * 125),
+            parameters=net.parameter_count(), input=Tensor("spec", (1, ENGINE_BINS, 2)), output="spec_out",
+            states=tuple(
+                # One network, cut off at several places: a state is the same thing in every level that has it.
+                State(input=f"state_{i}", output=f"state_{i}_out", shape=(1, *shape), shared=len(nets) > 1)
+                for i, shape in enumerate(net.state_shapes)
+            ),
+        )
+        for k, (net, file) in enumerate(zip(nets, files, strict=True))
     )  # fmt: skip
     frames = probe(_GOLDEN_FRAMES / 125)
     description = Description(
         schema=1, id=identity, version=version, title=title, family=saved["recipe"]["model"]["family"],
         licence_weights=licence_weights, licence_code="MIT", licence_data=licence_data,
-        levels=(level,), quality=quality,
-        provenance={"recipe": saved["recipe"]["name"], "updates": saved["update"], "seed": saved["recipe"]["seed"]},
+        levels=levels, quality=quality,
+        provenance={"recipe": saved["recipe"]["name"], "updates": saved["update"] + saved.get("before", 0), "seed": saved["recipe"]["seed"]},
     )  # fmt: skip
     write_package(
         folder,
         description,
-        graphs={"model.onnx": graph},
+        graphs=dict(zip(files, graphs, strict=True)),
         noisy=frames,
-        clean=[whole(model, frames)],
+        clean=[whole(net, frames) for net in nets],
         card=card,
         replace=True,
     )
-    return {"difference": error, "nodes": len(onnx.load_from_string(graph).graph.node), "bytes": len(graph)}
+    nodes = len(onnx.load_from_string(graphs[-1]).graph.node)
+    return {"difference": error, "nodes": nodes, "bytes": sum(map(len, graphs))}
 
 
 def licences(recordings: list[Any], split: str = "train") -> tuple[str, ...]:

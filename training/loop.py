@@ -13,13 +13,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pse_stream.training.batches import Batches, drawing, mixtures
 from pse_stream.training.corpus import Store
 from pse_stream.training.losses import SpectralLoss
-from pse_stream.training.models import SpectralNet, build
+from pse_stream.training.models import Lesson, SpectralNet, build
 from pse_stream.training.models.level import running_level
 from pse_stream.training.muon import Muon
 from pse_stream.training.parallel import World
@@ -27,7 +28,7 @@ from pse_stream.training.prefetch import mixed_ahead
 from pse_stream.training.recipe import OptimSpec, Recipe, RecipeError, recipe_table
 from pse_stream.training.simulate import Mixer, MixSpec
 
-_VALIDATION_SEED, _STATISTICS_SEED = 777, 778
+_VALIDATION_SEED, _STATISTICS_SEED, _LESSON_SEED = 777, 778, 779
 _VALIDATION_SAMPLES = 4 * 16000
 
 
@@ -44,13 +45,16 @@ def schedule(spec: OptimSpec, update: int) -> float:
 
 def optimisers(model: SpectralNet, spec: OptimSpec) -> list[torch.optim.Optimizer]:
     """Muon for inner matrices, AdamW for the rest (vectors, and matrices too thin to have directions)."""
-    inner = [p for n, p in model.named_parameters() if p.ndim == 2 and min(p.shape) >= 16 and n != "place"]
+    learning = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    inner = [p for n, p in learning if p.ndim == 2 and min(p.shape) >= 16 and n != "place"]
     chosen = {id(p) for p in inner}
-    rest = [p for p in model.parameters() if id(p) not in chosen]
-    return [
-        Muon(inner, lr=spec.muon_lr, weight_decay=spec.weight_decay),
-        torch.optim.AdamW(rest, lr=spec.adam_lr, weight_decay=0.0, betas=(0.9, 0.98)),
-    ]
+    rest = [p for _, p in learning if id(p) not in chosen]
+    made: list[torch.optim.Optimizer] = []
+    if inner:
+        made.append(Muon(inner, lr=spec.muon_lr, weight_decay=spec.weight_decay))
+    if rest:
+        made.append(torch.optim.AdamW(rest, lr=spec.adam_lr, weight_decay=0.0, betas=(0.9, 0.98)))
+    return made
 
 
 def train(
@@ -90,6 +94,7 @@ class _Trainer:
         self.optims = optimisers(self.model, recipe.optim)
         self.rates = [[g["lr"] for g in o.param_groups] for o in self.optims]
         self.states, self.update, self.skipped = self.model.zero_states(recipe.data.batch, self.device), 0, 0
+        self.before = 0  # updates of the runs that this one started from
         self._begin(runs)
 
     def _begin(self, runs: Path) -> None:
@@ -103,14 +108,17 @@ class _Trainer:
                     f"{saved['recipe']['data']}); choose another name or move that run away"
                 )
             self.model.load_state_dict(saved["model"])
-            self.update = saved["update"]
+            self.update, self.before = saved["update"], saved.get("before", 0)
             self.states = [s.to(self.device) for s in saved["states"]]
             for optim, state in zip(self.optims, saved["optimisers"], strict=True):
                 optim.load_state_dict(state)
             self.average = {k: v.to(self.device) for k, v in saved["average"].items()}
             return
         if recipe.start_from:
-            self.model.load_state_dict(load_checkpoint(runs / recipe.start_from / "checkpoint.pt")["average"])
+            start = load_checkpoint(runs / recipe.start_from / "checkpoint.pt")
+            self.model.load_state_dict(start["average"])
+            self.before = start.get("before", 0) + start.get("update", 0)
+            self.model.warm_start()
         else:
             count = range(recipe.data.statistics_mixtures)
             noisy, _ = mixtures(self.mixer, _STATISTICS_SEED, count, _VALIDATION_SAMPLES)
@@ -147,8 +155,9 @@ class _Trainer:
         states = self.model.zero_states(len(noisy), self.device) if fresh else self.states
         kind = torch.device(self.device).type
         with torch.autocast(kind, torch.bfloat16, enabled=self.recipe.optim.bf16):
-            clean, states = self.model(noisy, states)
-        total, terms = self.loss(clean.float(), target, noisy)
+            chance = np.random.default_rng([self.recipe.seed, self.update, _LESSON_SEED])
+            lessons, states = self.model.lessons(noisy, target, states, chance)
+        total, terms = judged(self.loss, lessons)
         total.backward()
         self.world.average(p.grad for p in self.model.parameters() if p.grad is not None)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optim.clip_norm)
@@ -166,7 +175,7 @@ class _Trainer:
     def _save(self) -> None:
         save_checkpoint(self.folder / "checkpoint.pt", {
             "recipe": self.table, "update": self.update, "model": self.model.state_dict(), "average": self.average,
-            "optimisers": [o.state_dict() for o in self.optims], "states": self.states,
+            "optimisers": [o.state_dict() for o in self.optims], "states": self.states, "before": self.before,
         })  # fmt: skip
 
 
@@ -204,6 +213,13 @@ class _Metrics:
                 file.write(json.dumps(line) + "\n")
 
 
+def judged(loss: SpectralLoss, lessons: list[Lesson]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mean of the loss and of its terms over the lessons of an update."""
+    verdicts = [loss(lesson.clean.float(), lesson.target, lesson.noisy) for lesson in lessons]
+    terms = {name: torch.stack([terms[name] for _, terms in verdicts]).mean() for name in verdicts[0][1]}
+    return torch.stack([total for total, _ in verdicts]).mean(), terms
+
+
 def validation_set(store: Store, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """Fixed mixtures of the validation split, or of the training split where a corpus has none."""
     split = "valid" if store.select(split="valid", kind="speech") else "train"
@@ -217,16 +233,29 @@ def validation_set(store: Store, recipe: Recipe) -> tuple[Tensor, Tensor]:
 def validate(
     recipe: Recipe, weights: dict[str, Tensor], loss: SpectralLoss, data: tuple[Tensor, Tensor], device: str
 ) -> dict[str, float]:
-    """Loss terms of the averaged weights on the fixed validation mixtures."""
+    """Loss terms of the averaged weights on the fixed validation mixtures.
+
+    Of a network with several levels: those of the best one, and some of each (`snr_0` is the cheapest level's).
+    """
     model = build(**recipe.model).to(device)
     model.load_state_dict(weights)
+    found: dict[str, float] = {}
+    for level in range(model.n_levels):
+        terms = _validated(model.at_level(level), loss, data, device)
+        found |= terms
+        if model.n_levels > 1:
+            found |= {f"{name}_{level}": terms[name] for name in ("loss", "snr", "perceptual") if name in terms}
+    return {k: round(v, 5) for k, v in found.items()}
+
+
+def _validated(net: SpectralNet, loss: SpectralLoss, data: tuple[Tensor, Tensor], device: str) -> dict[str, float]:
     sums: dict[str, float] = {}
     for k in range(0, len(data[0]), 16):
         noisy, target = data[0][k : k + 16].to(device), data[1][k : k + 16].to(device)
-        total, terms = loss(model(noisy, model.zero_states(len(noisy), device))[0], target, noisy)
+        total, terms = loss(net(noisy, net.zero_states(len(noisy), device))[0], target, noisy)
         for name, value in {"loss": total, **terms}.items():
             sums[name] = sums.get(name, 0.0) + float(value) * len(noisy) / len(data[0])
-    return {k: round(v, 5) for k, v in sums.items()}
+    return sums
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -69,6 +69,7 @@ class Recipe:
     loss: LossSpec = field(default_factory=LossSpec)
     optim: OptimSpec = field(default_factory=OptimSpec)
     log: LogSpec = field(default_factory=LogSpec)
+    stages: tuple[dict[str, Any], ...] = ()  # trained one after the other; `staged` makes a recipe of each
 
 
 _SECTIONS = {"data": DataSpec, "mix": MixSpec, "loss": LossSpec, "optim": OptimSpec, "log": LogSpec}
@@ -109,9 +110,30 @@ def parse_recipe(table: dict[str, Any], *, origin: str) -> Recipe:
         if key not in known:
             raise RecipeError(f"{origin}: key {key!r} is unknown; expected one of {', '.join(sorted(known))}")
         values[key] = _section(_SECTIONS[key], key, value, origin) if key in _SECTIONS else value
+    values["stages"] = tuple(values.get("stages", ()))
     if "name" not in values or "family" not in values.get("model", {}):
         raise RecipeError(f"{origin}: a recipe needs `name` and, under [model], `family`")
     return Recipe(**values)
+
+
+def staged(recipe: Recipe) -> list[Recipe]:
+    """The recipes to train one after the other; a recipe without stages alone.
+
+    A stage is a recipe of its own (so it stops and resumes like any other) that starts from the stage before. It is
+    told as changes to the whole recipe: section tables whose keys win over those of the recipe, and `name`, which is
+    added to the recipe's name; the last stage bears the recipe's name alone.
+    """
+    if not recipe.stages:
+        return [recipe]
+    found: list[Recipe] = []
+    whole = recipe_table(recipe) | {"stages": ()}
+    for number, stage in enumerate(recipe.stages, start=1):
+        last = number == len(recipe.stages)
+        name = recipe.name if last else f"{recipe.name}-{stage.get('name', number)}"
+        merged = {k: {**whole[k], **v} if isinstance(v, dict) else v for k, v in stage.items()}
+        start = found[-1].name if found else recipe.start_from
+        found.append(parse_recipe(whole | merged | {"name": name, "start_from": start}, origin=f"stage {number}"))
+    return found
 
 
 def _section(kind: type, key: str, value: Any, origin: str) -> Any:

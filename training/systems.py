@@ -29,9 +29,14 @@ def open_engine(name: str) -> Engine:
     )
 
 
-def open_system(name: str) -> Callable[[Float32s], Float32s]:
-    """A function from noisy to enhanced samples at 16 kHz; `noisy` gives back its input."""
-    if name == "noisy":
+def open_system(system: str | Engine, level: int | None = None) -> Callable[[Float32s], Float32s]:
+    """A function from noisy to enhanced samples at 16 kHz; `noisy` gives back its input.
+
+    `level` is the engine's level; None is its best.
+    """
+    if system == "noisy":
         return lambda noisy: noisy
-    engine = open_engine(name)
-    return lambda noisy: enhance(engine, noisy)
+    engine = open_engine(system) if isinstance(system, str) else system
+    if level is not None and not 0 <= level <= engine.info.best_level:
+        raise EvaluationError(f"{engine.info.id} has levels 0..{engine.info.best_level}; {level} is none of them")
+    return lambda noisy: enhance(engine, noisy, level)

@@ -12,6 +12,7 @@ from pse_stream.training.models.recurrence import doubling_scan, scan
 
 SMALL = [
     {"family": "gru", "width": 16},
+    {"family": "bloom", "widths": [8, 12, 16]},
     {"family": "hybrid", "width": 24, "blocks": 2, "inner": 32, "local": 8, "memory": 4, "message": 4, "decoder": 8},
     {
         "family": "hybrid",
@@ -85,8 +86,9 @@ def test_silence_stays_finite(net):
 
 
 def test_every_parameter_gets_a_gradient(net):
-    out, _ = net(frames(10), net.zero_states(1))
-    out.square().sum().backward()
+    for update in range(8):  # some families draw what they learn from
+        lessons, _ = net.lessons(frames(10), frames(10), net.zero_states(1), np.random.default_rng(update))
+        sum(lesson.clean.square().sum() for lesson in lessons).backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
 
 

@@ -1,19 +1,22 @@
-"""Network families, by name: `gru` (two-layer maskers) and `hybrid` (house-s, house-m)."""
+"""Network families, by name: fixed ones (`gru`, `hybrid`) and scalable ones (`bloom`)."""
 
 from __future__ import annotations
 
-from pse_stream.training.models.base import SpectralNet
+from typing import Any
+
+from pse_stream.training.models.base import Lesson, SpectralNet
+from pse_stream.training.models.bloom import Bloom
 from pse_stream.training.models.gru import GRUMasker
 from pse_stream.training.models.hybrid import Hybrid
 
-FAMILIES: dict[str, type[SpectralNet]] = {"gru": GRUMasker, "hybrid": Hybrid}
+FAMILIES: dict[str, type[SpectralNet]] = {"gru": GRUMasker, "hybrid": Hybrid, "bloom": Bloom}
 
 
-def build(family: str, **options: int) -> SpectralNet:
+def build(family: str, **options: Any) -> SpectralNet:
     """A fresh network of `family`; unknown names and options are refused with what is known."""
     if family not in FAMILIES:
         raise ValueError(f"model family {family!r} is unknown; expected one of {', '.join(FAMILIES)}")
     return FAMILIES[family](**options)
 
 
-__all__ = ["FAMILIES", "SpectralNet", "build"]
+__all__ = ["FAMILIES", "Lesson", "SpectralNet", "build"]

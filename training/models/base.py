@@ -6,16 +6,30 @@ sequences in training, `step` for one frame in export. Tests hold them equal.
 
 from __future__ import annotations
 
+from typing import NamedTuple, Self
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 N_BINS = 257
 
 
+class Lesson(NamedTuple):
+    """One thing to be judged in an update; all (batch, time, 257, 2)."""
+
+    clean: Tensor  # what the network said
+    target: Tensor
+    noisy: Tensor
+
+
 class SpectralNet(nn.Module):
     """Base of all families: spectrum in, spectrum out, all-zero state = fresh start."""
 
     state_shapes: list[tuple[int, ...]]  # of one stream, without the batch axis
+    n_levels: int = 1  # quality steps, cheapest first
+    mean: Tensor  # of the features
+    spread: Tensor
 
     def zero_states(self, batch: int, device: torch.device | str = "cpu") -> list[Tensor]:
         """Fresh states for `batch` streams."""
@@ -29,6 +43,24 @@ class SpectralNet(nn.Module):
         """One frame (1, 257, 2) and the states; returns the clean frame and the new states."""
         raise NotImplementedError
 
+    def lessons(
+        self, spec: Tensor, target: Tensor, states: list[Tensor], draw: np.random.Generator
+    ) -> tuple[list[Lesson], list[Tensor]]:
+        """What one update learns from, and the states after it; chance comes from `draw` alone, so runs resume."""
+        clean, new = self(spec, states)
+        return [Lesson(clean, target, spec)], new
+
+    def warm_start(self) -> None:
+        """Adjust weights that were taken over from another run (`start_from`) to what this run trains."""
+
+    def at_level(self, level: int) -> Self:
+        """The network as it plays `level`; shares all weights."""
+        return self
+
+    def level_name(self, level: int) -> str:
+        """What people read."""
+        return "full"
+
     def features(self, spec: Tensor, level: Tensor) -> Tensor:
         """What the network sees before it is standardised; `statistics` measures it."""
         raise NotImplementedError
@@ -40,6 +72,21 @@ class SpectralNet(nn.Module):
     def macs_per_frame(self) -> int:
         """Multiply-accumulates of matrix products per frame."""
         raise NotImplementedError
+
+    def parameter_count(self) -> int:
+        """Weights that this level needs."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def play_gru(gru: nn.GRU, x: Tensor, state: Tensor, layer: int = 0) -> tuple[Tensor, Tensor]:
+    """One frame through one layer, (1, width) each, as one GRU operator: quicker than spelt-out gates.
+
+    The tracing exporter writes PyTorch's variant (`linear_before_reset`); others are known to pick the wrong one, and
+    `export.check` would find it out.
+    """
+    weights = [getattr(gru, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    y, hidden = torch.gru(x.unsqueeze(0), state.unsqueeze(0), weights, True, 1, 0.0, False, False, False)
+    return y[0], hidden[0]
 
 
 def log_features(spec: Tensor, level: Tensor) -> Tensor:

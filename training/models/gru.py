@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pse_stream.training.models.base import N_BINS, SpectralNet, log_features
+from pse_stream.training.models.base import N_BINS, SpectralNet, log_features, play_gru
 from pse_stream.training.models.level import level_step, running_level
 
 
@@ -48,22 +48,14 @@ class GRUMasker(SpectralNet):
         return spec * gains.unsqueeze(-1), [level_state, *hidden]
 
     def step(self, spec: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """One frame, layer by layer: one GRU operator each, which the runtime plays faster than spelt-out gates.
-
-        The tracing exporter writes PyTorch's variant (`linear_before_reset`); others are known to pick the wrong one,
-        and `export.check` would find it out.
-        """
+        """One frame, layer by layer."""
         level, level_state = level_step(spec, states[0])
-        level = level[:, 0]
-        x = ((self.features(spec, level) - self.mean) / self.spread).unsqueeze(0)  # (time 1, batch 1, 257)
+        x = (self.features(spec, level[:, 0]) - self.mean) / self.spread  # (1, 257)
         new = [level_state]
         for layer in range(self.layers):
-            weights = [
-                getattr(self.gru, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            ]
-            x, hidden = torch.gru(x, states[1 + layer].unsqueeze(0), weights, True, 1, 0.0, False, False, False)
-            new.append(hidden[0])
-        gains = torch.sigmoid(self.head(x[0]))
+            x, hidden = play_gru(self.gru, x, states[1 + layer], layer)
+            new.append(hidden)
+        gains = torch.sigmoid(self.head(x))
         return (spec * gains.unsqueeze(-1), *new)
 
     def macs_per_frame(self) -> int:
