@@ -11,6 +11,7 @@
       UsageError     a command line that cannot mean anything
       LimitError     a limit asked for was not met
       BusyError      another instance runs under this name
+      ConsentError   a person has not agreed to what would be kept
 
 Every message says what was found, what was expected and what to do. `name` is stable and may be
 relied on by scripts; `exit_code` is what the command line ends with (docs/cli.md).
@@ -105,3 +106,10 @@ class BusyError(PseError):
 
     exit_code = 8
     name = "busy"
+
+
+class ConsentError(PseError):
+    """A person has not agreed to what would be kept; nothing was written."""
+
+    exit_code = 10
+    name = "consent"

@@ -23,6 +23,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,11 +117,14 @@ def read_settings(path: Path, *, ignore_unknown: bool = False) -> dict[str, Plac
     ConfigError
         If the file cannot be read or parsed, a key is unknown, or a value makes no sense.
     """
-    text = _text(path)
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f'"{path}" is not valid TOML: {error}.', name="bad_toml", hint="Mend that line.") from error
+    text = read_text(path)
+    return settings_of(parse(text, path), text, path, ignore_unknown=ignore_unknown)
+
+
+def settings_of(
+    document: Mapping[str, Any], text: str, path: Path, *, ignore_unknown: bool = False
+) -> dict[str, Placed]:
+    """As `read_settings`, of a document that was parsed already; `text` says on which line a key stands."""
     found: dict[str, Placed] = {}
     for table, name, value in _leaves(document):
         key = next((key for key in KEYS if (key.table, key.name) == (table, name)), None)
@@ -189,7 +193,33 @@ def line_of(text: str, table: str, name: str) -> int:
     return max(table_line, 1)
 
 
-def _leaves(document: dict[str, Any]) -> list[tuple[str, str, Any]]:
+def parse(text: str, path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        "bad_toml", with the line, the column and the key that stands there.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f'"{path}" is not valid TOML: {error}{_key_at(text, str(error))}.', name="bad_toml", hint="Mend that line."
+        ) from error
+
+
+def _key_at(text: str, complaint: str) -> str:
+    """`, key "engine"` for the line that a complaint of tomllib names; empty if there is no key on it."""
+    at = re.search(r"at line (\d+)", complaint)
+    lines = text.splitlines()
+    if at is None or int(at[1]) > len(lines):
+        return ""
+    key = re.match(r"\s*([\w.\"'-]+)\s*=", lines[int(at[1]) - 1])
+    return f", key {key[1]}" if key is not None else ""
+
+
+def _leaves(document: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
     """(table, key, value) of everything written; deeper tables count as one value."""
     leaves: list[tuple[str, str, Any]] = []
     for name, value in document.items():
@@ -200,7 +230,14 @@ def _leaves(document: dict[str, Any]) -> list[tuple[str, str, Any]]:
     return leaves
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a settings file.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read, is not UTF-8, or is far too large to be one.
+    """
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ConfigError(

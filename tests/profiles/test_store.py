@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pse_stream.errors import ConfigError
 from pse_stream.profiles.folders import profiles_folder
-from pse_stream.profiles.store import open_profile, profile_names
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+from pse_stream.profiles.store import is_example, new_profile, open_profile, own_profile, profile_names
 
 
 def add(name: str, text: str) -> None:
@@ -56,3 +55,47 @@ def test_a_name_never_leaves_the_folder(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         open_profile(name)
     assert caught.value.name == "no_profile"
+
+
+def test_a_new_profile_has_what_was_given_and_inherits_the_rest() -> None:
+    made = new_profile("bob", title='B "the" Ö', settings={"level": 0, "engine": None})
+    assert made.title == 'B "the" Ö'
+    assert set(made.settings) == {"level"}
+    assert made.folder.stat().st_mode & 0o077 == 0  # nobody else's business
+    with pytest.raises(ConfigError) as caught:
+        new_profile("bob")
+    assert caught.value.name == "profile_exists"
+
+
+@settings(max_examples=60, deadline=None)
+@given(name=st.text(max_size=40) | st.from_regex(r"[a-z0-9_./\\-]{1,40}", fullmatch=True))
+def test_no_name_makes_anything_outside_the_folder_of_profiles(name: str) -> None:
+    with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", home)
+        try:
+            made = new_profile(name)
+        except ConfigError as error:
+            assert error.name == "bad_profile_name"
+        else:
+            assert made.folder.parent == profiles_folder()
+            assert open_profile(name).id == name
+        inside = [path for path in profiles_folder().iterdir()] if profiles_folder().is_dir() else []
+        assert all(re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", path.name) for path in inside)
+        assert [path.name for path in Path(home).iterdir()] in ([], ["pse-stream"])
+
+
+def test_an_example_is_copied_before_something_is_kept_in_it() -> None:
+    assert is_example(open_profile("alice"))
+    mine = own_profile("alice")
+    assert mine.folder.parent == profiles_folder()
+    assert mine.settings["attenuation_db"].value == 24.0
+    assert own_profile("alice").folder == mine.folder
+    assert [path.name for path in profiles_folder().iterdir()] == ["alice"]  # no draft is left
+
+
+def test_a_folder_that_cannot_be_written_is_said() -> None:
+    profiles_folder().parent.mkdir(parents=True)
+    profiles_folder().write_text("a file is in the way")
+    with pytest.raises(ConfigError) as caught:
+        new_profile("bob")
+    assert caught.value.name == "unwritable"

@@ -1,0 +1,396 @@
+"""A profile as one file, `NAME.psep`: take it to another computer, keep it somewhere safe.
+
+An uncompressed tar with nothing in it but plain files, in the order of their names, without times, owners or modes, so
+that the same profile is the same bytes; the first is `manifest.json` with the size and sha256 of each.
+
+    manifest.json
+    profile.toml                     recording switched off, serial numbers of devices cut off
+    enrolment/voice.toml             the numbers that describe the voice
+    models/<active>/*                the adapted package in use
+    enrolment/clips/*, sessions/*/*  sound, only when it was asked for
+
+Consent does not travel: the other computer asks again. An archive from a stranger is data: names are compared with the
+few that can be, sizes and hashes with the manifest, and nothing is read as code. It is unpacked into a draft that
+becomes a profile in one step, under a name that is free.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import tomlkit
+
+from pse_stream.engines.package import read_package
+from pse_stream.errors import ConfigError, EngineError
+from pse_stream.profiles.adapted import active_package
+from pse_stream.profiles.document import read_document
+from pse_stream.profiles.migration import SCHEMA as PROFILE_SCHEMA
+from pse_stream.profiles.migration import migrate
+from pse_stream.profiles.profile import (
+    ENROLMENT_FOLDER,
+    MODELS_FOLDER,
+    PROFILE_FILE,
+    SESSIONS_FOLDER,
+    Profile,
+    read_profile,
+)
+from pse_stream.profiles.store import draft, settle_free
+
+SUFFIX = ".psep"
+SCHEMA = 1
+MANIFEST = "manifest.json"
+MAX_FILES = 100_000
+MAX_MANIFEST_BYTES = 32 << 20
+MAX_SMALL_BYTES = 1 << 20  # a page of settings, a voice vector
+MAX_FILE_BYTES = 512 << 20
+MAX_TOTAL_BYTES = 16 << 30  # sound of a few days; more is a mistake or malice
+_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+#: What may be in an archive, and nothing else.
+_NAMES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"profile\.toml",
+        r"enrolment/voice\.toml",
+        r"models/[a-z0-9][a-z0-9_-]{0,30}/[A-Za-z0-9][A-Za-z0-9._-]{0,79}",
+        r"enrolment/clips/[a-z0-9][a-z0-9-]{0,40}\.flac",
+        r"sessions/\d{4}-\d\d-\d\dT\d{6}Z(-\d{1,4})?/(session\.toml|decisions\.jsonl|(input|output)-\d{6}\.flac)",
+    )
+)
+
+
+class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file in the manifest."""
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an archive says it holds."""
+
+    schema: int
+    profile: str
+    audio: bool
+    files: dict[str, FileEntry]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What came of an archive."""
+
+    profile: Profile
+    asked_for: str  # the name in the archive; another one if that was taken
+    files: int
+    bytes: int
+
+
+def export_profile(profile: Profile, target: Path, *, with_audio: bool = False) -> str:
+    """Write an archive; it appears under its name when it is whole.
+
+    Parameters
+    ----------
+    target : Path
+        Must not exist.
+    with_audio : bool
+        Clips and sessions too.
+
+    Returns
+    -------
+    str
+        sha256 of the archive.
+
+    Raises
+    ------
+    ConfigError
+        If the profile is of a later version, a file is in the way, or the disk refuses.
+    EngineError
+        If the adapted package in use is damaged.
+    """
+    profile.insist_writable()
+    if target.exists():
+        raise ConfigError(f'"{target}" exists; nothing is overwritten.', name="file_exists", hint="Choose another: -o")
+    active_package(profile)
+    contents = list(_contents(profile, with_audio))
+    files = {name: FileEntry(size, digest) for name, size, digest in map(_measured, contents)}
+    manifest = Manifest(SCHEMA, profile.id, with_audio, files)
+    head = _Content(MANIFEST, json.dumps(msgspec.to_builtins(manifest), indent=1, sort_keys=True).encode() + b"\n")
+    handle, name = -1, ""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        with os.fdopen(handle, "wb") as file:
+            with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+                for content in (head, *contents):
+                    with content.open() as data:
+                        tar.addfile(_plain_member(content.name, content.size), data)
+            file.flush()
+            os.fsync(file.fileno())
+        with open(name, "rb") as whole:
+            digest = hashlib.file_digest(whole, "sha256").hexdigest()
+        os.replace(name, target)
+    except OSError as error:
+        if name:
+            Path(name).unlink(missing_ok=True)
+        raise ConfigError(f'"{target}" could not be written: {error.strerror}.', name="unwritable") from error
+    return digest
+
+
+def import_profile(archive: Path) -> Imported:
+    """Unpack an archive under the first free of NAME, NAME-2, …
+
+    Raises
+    ------
+    ConfigError
+        "bad_archive": it is damaged, half copied, hostile or of a later version; what it holds that it may not is
+        named. Nothing was kept of it.
+    """
+    try:
+        with archive.open("rb") as file, draft() as folder:
+            manifest = _unpack(file, folder, archive)
+            _check_profile(folder, archive)
+            size = sum(entry.bytes for entry in manifest.files.values())
+            profile = settle_free(folder, manifest.profile)
+            return Imported(profile=profile, asked_for=manifest.profile, files=len(manifest.files), bytes=size)
+    except FileNotFoundError as error:
+        raise ConfigError(f'there is no file "{archive}".', name="no_file", hint="Check the name.") from error
+    except IsADirectoryError as error:
+        raise ConfigError(f'"{archive}" is a folder; expected an archive.', name="no_file") from error
+    except OSError as error:
+        raise _bad(archive, f"it cannot be read ({error.strerror})") from error
+
+
+def portable_name(name: str) -> str:
+    """A device's name as it may leave this computer: as a part of the name that no serial number is in.
+
+    Bluetooth names are addresses and become "auto"; of USB names the serial number and what follows is cut off, and
+    the rest still finds the same kind of microphone, because any part of a name chooses a device.
+    """
+    if "bluez" in name or re.search(r"([0-9A-Fa-f]{2}[:_]){5}[0-9A-Fa-f]{2}", name):
+        return "auto"
+    usb = re.match(r"(.*\busb-)(.+)", name)
+    if usb is None:
+        return name
+    runs: list[list[str]] = [[]]
+    for word in usb[2].split("-")[0].split("_"):
+        if re.search(r"\d{3}|[0-9A-Fa-f]{8}", word):  # a vendor, a product, a serial number
+            runs.append([])
+        else:
+            runs[-1].append(word)
+    best = max(runs, key=len)
+    return "auto" if not best else f"{usb[1]}{'_'.join(best)}" if best is runs[0] else "_".join(best)
+
+
+# --- writing ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """A file that goes into the archive: from memory or from disk."""
+
+    name: str
+    source: bytes | Path
+
+    @property
+    def size(self) -> int:
+        return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
+
+    def open(self) -> io.BufferedReader | io.BytesIO:
+        return io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source.open("rb")
+
+
+def _contents(profile: Profile, with_audio: bool) -> Iterator[_Content]:
+    """In the order of their names; only what an import takes."""
+    places = [f"{ENROLMENT_FOLDER}/voice.toml"]
+    if profile.adapted.active:
+        places.append(f"{MODELS_FOLDER}/{profile.adapted.active}/*")
+    if with_audio:
+        places += [f"{ENROLMENT_FOLDER}/clips/*", f"{SESSIONS_FOLDER}/*/*"]
+    found = {
+        str(path.relative_to(profile.folder)): path
+        for place in places
+        for path in profile.folder.glob(place)
+        if path.is_file() and not path.is_symlink()
+    }
+    named = {name: _Content(name, path) for name, path in found.items() if _allowed(name)}
+    named[PROFILE_FILE] = _Content(PROFILE_FILE, _portable_settings(profile))
+    yield from (named[name] for name in sorted(named))
+
+
+def _portable_settings(profile: Profile) -> bytes:
+    """profile.toml for another computer."""
+    document: Any = read_document(profile.folder / PROFILE_FILE)
+    migrate(document, profile.schema)
+    logging = document.get("logging")
+    if logging is not None and logging.get("consent"):
+        logging["consent"] = False
+    devices = document.get("devices", {})
+    for key in ("input", "output"):
+        if isinstance(devices.get(key), str) and portable_name(devices[key]) != devices[key]:
+            devices[key] = portable_name(devices[key])
+    adapted = document.get("adapted")
+    if adapted is not None and adapted.get("previous"):
+        adapted["previous"] = ""  # stays at home
+    return tomlkit.dumps(document).encode()
+
+
+def _measured(content: _Content) -> tuple[str, int, str]:
+    with content.open() as data:
+        return content.name, content.size, hashlib.file_digest(data, "sha256").hexdigest()
+
+
+def _plain_member(name: str, size: int) -> tarfile.TarInfo:
+    """A member that says nothing of when, where and by whom it was made."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mode, member.mtime = size, 0o600, 0
+    return member
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+def _unpack(file: BinaryIO, folder: Path, archive: Path) -> Manifest:
+    """Every file of the archive, checked before it is written."""
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            manifest = _manifest(tar, archive)
+            left = dict(manifest.files)
+            while (member := tar.next()) is not None:
+                name = _checked_member(member, archive)
+                if name not in left:
+                    told = "twice in it" if name in manifest.files else "not in its manifest"
+                    raise _bad(archive, f'"{name}" is {told}')
+                _store(tar, member, left.pop(name), folder, archive)
+            if left:
+                raise _bad(archive, f'"{min(left)}" is missing; was it copied only in part?')
+            _insist_end(file, archive)
+    except (tarfile.TarError, EOFError, UnicodeDecodeError, ValueError) as error:
+        raise _bad(archive, f"it is damaged or no archive of a profile ({error})") from error
+    return manifest
+
+
+def _manifest(tar: tarfile.TarFile, archive: Path) -> Manifest:
+    member = tar.next()
+    if member is None or member.name != MANIFEST or not member.isreg():
+        raise _bad(archive, f"it does not begin with {MANIFEST}")
+    if member.size > MAX_MANIFEST_BYTES:
+        raise _bad(archive, f"its manifest has {member.size} bytes")
+    data = tar.extractfile(member)
+    text = b"" if data is None else data.read()
+    try:
+        schema = json.loads(text).get("schema")
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise _bad(archive, f"it is of a later version ({schema}); update pse-stream")
+        manifest = msgspec.json.decode(text, type=Manifest)
+    except (msgspec.DecodeError, AttributeError, RecursionError) as error:
+        raise _bad(archive, f"its manifest makes no sense ({error})") from error
+    _check_manifest(manifest, archive)
+    return manifest
+
+
+def _check_manifest(manifest: Manifest, archive: Path) -> None:
+    files = manifest.files
+    if not _ID.fullmatch(manifest.profile):
+        raise _bad(archive, f"{manifest.profile!r} cannot be the name of a profile")
+    if PROFILE_FILE not in files:
+        raise _bad(archive, f"there is no {PROFILE_FILE} in it")
+    if len(files) > MAX_FILES or sum(entry.bytes for entry in files.values()) > MAX_TOTAL_BYTES:
+        raise _bad(archive, f"it claims {len(files)} files of {sum(e.bytes for e in files.values())} bytes: too much")
+    for name, entry in files.items():
+        if not _allowed(name):
+            raise _bad(archive, f"{name!r} is nothing that belongs into a profile")
+        if not manifest.audio and name.startswith(("sessions/", "enrolment/clips/")):
+            raise _bad(archive, f'"{name}" is sound, and the manifest says that there is none')
+        limit = MAX_SMALL_BYTES if name.endswith(("profile.toml", "voice.toml")) else MAX_FILE_BYTES
+        if not 0 <= entry.bytes <= limit or not _SHA256.fullmatch(entry.sha256):
+            raise _bad(archive, f'the manifest says of "{name}": {entry.bytes} bytes, sha256 {entry.sha256[:80]!r}')
+
+
+def _checked_member(member: tarfile.TarInfo, archive: Path) -> str:
+    """Its name, if it is a plain file of a name that may be; PAX and GNU tricks end up in type or name as well."""
+    kinds = {
+        "a link": member.issym() or member.islnk(),
+        "a device or pipe": member.isdev(),
+        "a folder": member.isdir(),
+        "a sparse file": member.issparse(),
+    }
+    for kind, holds in kinds.items():
+        if holds:
+            raise _bad(archive, f"{member.name!r} is {kind}; expected plain files only")
+    if member.type != tarfile.REGTYPE or member.pax_headers:
+        raise _bad(archive, f"{member.name!r} is of a kind that no archive of ours has")
+    if not _allowed(member.name):
+        raise _bad(archive, f"{member.name!r} is nothing that belongs into a profile")
+    return member.name
+
+
+def _store(tar: tarfile.TarFile, member: tarfile.TarInfo, entry: FileEntry, folder: Path, archive: Path) -> None:
+    if member.size != entry.bytes:
+        raise _bad(archive, f'"{member.name}" has {member.size} bytes, its manifest says {entry.bytes}')
+    data = tar.extractfile(member)
+    assert data is not None  # a plain file
+    target = folder / member.name
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    digest, size = hashlib.sha256(), 0
+    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        while block := data.read(1 << 20):
+            digest.update(block)
+            size += len(block)
+            file.write(block)
+    if size != entry.bytes:
+        raise _bad(archive, f'"{member.name}" is cut short; was the archive copied only in part?')
+    if digest.hexdigest() != entry.sha256:
+        raise _bad(archive, f'the hash of "{member.name}" differs from the manifest: damaged or changed')
+
+
+def _insist_end(file: BinaryIO, archive: Path) -> None:
+    """After the last file there is only the tar's own padding."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(-2 * tarfile.BLOCKSIZE, os.SEEK_END)
+    if size % tarfile.RECORDSIZE or file.read().strip(b"\0"):
+        raise _bad(archive, "it does not end as a whole archive does; was it copied only in part?")
+
+
+def _check_profile(folder: Path, archive: Path) -> None:
+    """What was unpacked is a profile that this version can keep, and its adapted package is sound."""
+    try:
+        profile = read_profile(folder)
+        if profile.schema > PROFILE_SCHEMA:
+            raise _bad(archive, f"its profile is of a later version (schema {profile.schema}); update pse-stream")
+        if profile.logging.consent:
+            raise _bad(archive, "it would switch recording on; consent does not travel")
+        active_package(profile)
+        models = folder / MODELS_FOLDER
+        for package in models.iterdir() if models.is_dir() else ():
+            read_package(package).verify()
+    except ConfigError as error:
+        if error.name == "bad_archive":
+            raise
+        text = error.text.replace(str(folder), archive.name).replace(folder.name, archive.stem)
+        raise _bad(archive, text.rstrip(".")) from error
+    except EngineError as error:
+        text = error.text.replace(str(folder), archive.name).replace(folder.name, archive.stem)
+        raise _bad(archive, text.rstrip(".")) from error
+
+
+def _allowed(name: str) -> bool:
+    return any(pattern.fullmatch(name) for pattern in _NAMES) and ".." not in name
+
+
+def _bad(archive: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f'"{archive.name}" was refused: {why}.',
+        name="bad_archive",
+        hint="Nothing of it was kept. Export or copy it again.",
+    )
