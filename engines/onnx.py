@@ -17,7 +17,7 @@ import numpy as np
 
 from pse_stream.dsp.spec import ENGINE_BINS, Complex64s, Float32s
 from pse_stream.engines.contract import EngineInfo, frame_energy
-from pse_stream.engines.handover import Crossfade
+from pse_stream.engines.handover import WARM_HOPS, Crossfade
 from pse_stream.engines.package import SPECTRUM_SHAPE, Package, PackageLevel, read_package
 from pse_stream.errors import EngineError
 
@@ -94,6 +94,11 @@ class GraphVoice:
             if name in theirs:
                 array[:] = theirs[name]
 
+    def is_part_of(self, other: GraphVoice) -> bool:
+        """True if all that this graph remembers is in `other` too: it can go on from there and needs no warm-up."""
+        theirs = other._shared()
+        return all(state.shared and state.input in theirs for state in self.graph.level.states)
+
     def _shared(self) -> dict[str, Float32s]:
         """The present arrays of the shared states, by input name."""
         pairs = zip(self.graph.level.states, self._states, strict=True)
@@ -161,11 +166,11 @@ class OnnxEngine:
 
     def _change(self, level: int) -> None:
         """Begin to fade to another level; the first level of all is there at once."""
-        newcomer = self._voices[level]
+        newcomer, heard = self._voices[level], self._fade.heard
         if self._level < 0:
             self._fade.jump(newcomer)
-        elif self._fade.change(newcomer):
-            newcomer.adopt(self._fade.heard)
+        elif self._fade.change(newcomer, warm_hops=0 if newcomer.is_part_of(heard) else WARM_HOPS):
+            newcomer.adopt(heard)
         self._level = level
 
     def reset(self) -> None:

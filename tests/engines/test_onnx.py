@@ -10,7 +10,7 @@ import pytest
 from onnx import helper
 
 from pse_stream.dsp.spec import ENGINE_BINS, Complex64s
-from pse_stream.engines.handover import CHANGE_HOPS, WARM_HOPS
+from pse_stream.engines.handover import CHANGE_HOPS, FADE_HOPS, WARM_HOPS
 from pse_stream.engines.onnx import TAIL_HOPS, OnnxEngine, check_golden, open_package
 from pse_stream.engines.package import State
 from pse_stream.errors import EngineError
@@ -195,6 +195,15 @@ def test_a_shared_state_lives_on_through_a_level_change(tmp_path: Path, shared: 
     engine = OnnxEngine(package(tmp_path / "p", [(counting_graph(), states), (counting_graph(), states)]))
     gains = _gains(engine, [0] * 50 + [1] * CHANGE_HOPS)
     assert gains[-1] == pytest.approx(50 + CHANGE_HOPS if shared else CHANGE_HOPS)
+
+
+def test_a_level_that_is_part_of_the_present_one_fades_in_at_once(tmp_path: Path) -> None:
+    shared = (State("state_0", "state_0_out", (1, 1, 1), shared=True),)
+    engine = OnnxEngine(package(tmp_path / "p", [(gain_graph(0.0), shared), (gain_graph(1.0), shared)]))
+    gains = _gains(engine, [1] * 5 + [0] * CHANGE_HOPS)
+    assert gains[4] == 1.0 and gains[5] < 1.0
+    assert not gains[5 + FADE_HOPS :].any()
+    assert np.abs(np.diff(gains)).max() < MAX_STEP
 
 
 def test_memory_order_of_bins_is_re_im(tmp_path: Path) -> None:
