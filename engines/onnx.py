@@ -34,7 +34,7 @@ class Graph:
     def __init__(self, package: Package, level: PackageLevel) -> None:
         self.level = level
         self.where = f"package {package.folder}: {level.file}"
-        self.session = _session(package.content(level.file), self.where)
+        self.session = open_session(package.content(level.file), self.where)
         self._check_names()
 
     def _check_names(self) -> None:
@@ -158,11 +158,15 @@ class OnnxEngine:
             return
         if level != self._level:
             self._change(level)
+        self._hear(frame)
         self._fade.step(frame, out)
         if not math.isfinite(frame_energy(out)):
             self.bad_frames += 1
             self.reset()
             out.fill(0.0)
+
+    def _hear(self, frame: Complex64s) -> None:
+        """A sound frame that is about to be played; an ensemble chooses here."""
 
     def _change(self, level: int) -> None:
         """Begin to fade to another level; the first level of all is there at once."""
@@ -237,7 +241,14 @@ def check_golden(package: Package, graphs: tuple[Graph, ...], *, max_frames: int
     return errors
 
 
-def _session(graph: bytes, where: str) -> onnxruntime.InferenceSession:
+def open_session(graph: bytes, where: str) -> onnxruntime.InferenceSession:
+    """A session on one thread that never spins.
+
+    Raises
+    ------
+    EngineError
+        `engine_graph` if ONNX Runtime cannot load it; `where` begins the message.
+    """
     import onnxruntime
 
     try:

@@ -36,6 +36,7 @@ CARD_FILE = "card.md"
 SPECTRUM_SHAPE = (1, ENGINE_BINS, 2)  # batch, bins, (re, im): how a graph sees a frame
 MAX_FILE_BYTES = 512 * 2**20  # no network that runs within 8 ms is larger; stops a folder from filling the memory
 MAX_STATE_FLOATS = 2**24  # 64 MiB of state, likewise
+ENSEMBLE_KINDS = ("gate", "moderator")
 GOLDEN_TOLERANCE = 1e-3  # relative; float32 on other processors differs by some 1e-6, a wrong graph by 1e-1
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -71,6 +72,27 @@ class PackageLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     states: tuple[State, ...] = ()
 
 
+class Specialist(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One member of an ensemble: a graph with the inputs, outputs and states of the level's."""
+
+    name: str  # what a person pins
+    file: str
+    title: str = ""  # what it was made for
+
+
+class Ensemble(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What makes a package an ensemble: specialists and how one is chosen. The level's graph is the generalist.
+
+    The gate is the voice network's fingerprint and a file with the head; a moderator is a graph that scores outputs.
+    """
+
+    kind: str  # "gate" or "moderator"
+    chooses_by: str  # for people: "SNR", "gender", "voice", …
+    judge: str  # file: the gate's head (gate.npz), or the moderator's graph
+    voice: str = ""  # fingerprint of the voice network whose readings the head reads; empty for a moderator
+    specialists: tuple[Specialist, ...]
+
+
 class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The contents of model.toml; an unknown key is an error, because a misspelt one would be."""
 
@@ -88,6 +110,7 @@ class Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     licence_data: tuple[str, ...]
     golden_tolerance: float = GOLDEN_TOLERANCE  # int8 kernels round differently from processor to processor
     levels: tuple[PackageLevel, ...]  # cheapest first
+    ensemble: Ensemble | None = None  # played by specialists.py
     quality: dict[str, float] = {}  # measured figures by name
     provenance: dict[str, str | int | float | bool] = {}  # recipe, code version, parent package, …
     files: dict[str, str] = {}  # name: sha256 of every file but model.toml
@@ -141,7 +164,7 @@ class Package:
         return data
 
     def golden(self, level: int) -> tuple[Complex64s, Complex64s]:
-        """A second of frames and what this level must make of them.
+        """A second of frames and what this level must make of them; the specialists follow after the levels.
 
         Returns
         -------
@@ -257,18 +280,40 @@ def check_description(told: Description, folder: Path) -> None:
             raise _broken(folder, f"{DESCRIPTION_FILE}: {name!r} in [files] is no plain file name; packages are flat")
         if not _SHA256.fullmatch(digest):
             raise _broken(folder, f"{DESCRIPTION_FILE}: the sha256 of {name} is {digest!r}; expected 64 hex digits")
-    for name in (GOLDEN_FILE, CARD_FILE, *(level.file for level in told.levels)):
+    for name in (GOLDEN_FILE, CARD_FILE, *(level.file for level in told.levels), *_ensemble_files(told)):
         if name not in told.files:
             raise _broken(folder, f"{DESCRIPTION_FILE}: {name!r} is not in [files]; every file needs its sha256")
     for level in told.levels:
         _check_level(level, folder)
+    if told.ensemble is not None:
+        _check_ensemble(told, told.ensemble, folder)
 
 
 def _texts(told: Description) -> list[str]:
     """Everything that may be shown to a person."""
     texts = [told.version, told.title, told.family, told.licence_weights, told.licence_code, *told.licence_data]
     texts += [level.name for level in told.levels]
+    if told.ensemble is not None:
+        texts += [told.ensemble.chooses_by, *(s.title for s in told.ensemble.specialists)]
     return [*texts, *told.quality, *told.provenance, *map(str, told.provenance.values())]
+
+
+def _ensemble_files(told: Description) -> list[str]:
+    return [] if told.ensemble is None else [told.ensemble.judge, *(s.file for s in told.ensemble.specialists)]
+
+
+def _check_ensemble(told: Description, ensemble: Ensemble, folder: Path) -> None:
+    names = [specialist.name for specialist in ensemble.specialists]
+    for wrong, sentence in (
+        (len(told.levels) != 1, f"an ensemble with {len(told.levels)} levels; expected one, the generalist"),
+        (len(names) < 2, f"an ensemble of {len(names)}; expected two specialists at least"),
+        (len(set(names)) < len(names), "two specialists have the same name"),
+        (not all(map(_ID.fullmatch, names)), f"specialists {names}; expected lower-case letters, digits and '-'"),
+        (bool({"auto", "off"} & set(names)), "a specialist is called auto or off, which means something else"),
+        (ensemble.kind not in ENSEMBLE_KINDS, f"ensemble kind {ensemble.kind!r}; expected {ENSEMBLE_KINDS}"),
+    ):
+        if wrong:
+            raise _broken(folder, f"{DESCRIPTION_FILE}: {sentence}")
 
 
 def _check_level(level: PackageLevel, folder: Path) -> None:

@@ -52,10 +52,10 @@ def write_package(
     description : Description
         Its `files` are filled in here.
     graphs : mapping of file name to ONNX bytes
-        One for each `file` of the levels.
+        One for each `file` of the levels and specialists, and what the choice needs.
     noisy : (n_frames, 257) complex64
         Golden input; about a second.
-    clean : (n_frames, 257) complex64 for each level
+    clean : (n_frames, 257) complex64 for each level, then for each specialist
         Golden output, best computed by another program than the one that will play the graph (torch).
     card : str
         Markdown.
@@ -74,8 +74,9 @@ def write_package(
     """
     if folder.exists() and not replace:
         raise EngineError(f"{folder} exists already; ask to replace it or choose another folder", name="engine_exists")
-    if len(clean) != len(description.levels):
-        raise EngineError(f"{len(clean)} golden outputs for {len(description.levels)} levels; expected one for each")
+    graphs_told = len(description.levels) + (len(description.ensemble.specialists) if description.ensemble else 0)
+    if len(clean) != graphs_told:
+        raise EngineError(f"{len(clean)} golden outputs for {graphs_told} graphs; expected one for each")
     if not (noisy.ndim == 2 and np.isfinite(noisy).all() and noisy.any(axis=1).all()):
         raise EngineError("the golden input holds a silent frame or a broken one, which no engine plays; choose others")
     golden = io.BytesIO()
@@ -95,7 +96,7 @@ def write_package(
             (draft / name).write_bytes(data)
         package = read_package(draft)
         package.verify()
-        for level in range(len(description.levels)):
+        for level in range(graphs_told):
             package.golden(level)
         if folder.exists():
             shutil.rmtree(folder)
@@ -110,14 +111,15 @@ def _toml(description: Description) -> str:
     table: dict[str, Any] = msgspec.to_builtins(description)
     document = tomlkit.document()
     for key, value in table.items():
-        if not isinstance(value, dict) and key != "levels":
+        if value is not None and not isinstance(value, dict) and key != "levels":
             document[key] = value
     levels = tomlkit.aot()
     for level in table["levels"]:
         levels.append(tomlkit.item(_inline(level)))
     document["levels"] = levels
-    for key in ("quality", "provenance", "files"):
-        document[key] = table[key]
+    for key in ("ensemble", "quality", "provenance", "files"):
+        if table[key] is not None:
+            document[key] = table[key]
     return tomlkit.dumps(document)
 
 

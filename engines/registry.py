@@ -137,6 +137,10 @@ def _package(folder: Path, origin: Origin) -> _Found:
         return _Found(EngineEntry(id=folder.name, origin=origin, problem=str(error), source=str(folder)))
 
     def make() -> Engine:
+        if package.description.ensemble is not None:
+            from pse_stream.engines.specialists import SpecialistsEngine
+
+            return SpecialistsEngine(package)
         from pse_stream.engines.onnx import OnnxEngine
 
         return OnnxEngine(package)

@@ -65,6 +65,7 @@ class Mixer:
             raise CorpusError(
                 f"split {split!r}: {len(by_speaker)} speakers and {len(self._noises)} noises; expected one at least"
             )
+        self.speakers = list(by_speaker)  # their names, in the order of the numbers that `mix` takes
         self._speakers = list(by_speaker.values())
         minutes = np.array([sum(store.recordings[i].n_samples for i in s) for s in self._speakers], float)
         # Between one voice one vote (0) and one second one vote (1): voices with an hour must not drown the others.
@@ -72,16 +73,17 @@ class Mixer:
         seconds = np.array([min(store.recordings[i].n_samples, 30 * SAMPLE_RATE) for i in self._noises], float)
         self._noise_odds = np.sqrt(seconds) / np.sqrt(seconds).sum()
 
-    def mix(self, seed: int, index: int, n_samples: int) -> tuple[Float32s, Float32s]:
+    def mix(self, seed: int, index: int, n_samples: int, speaker: int | None = None) -> tuple[Float32s, Float32s]:
         """The mixture number `index`: noisy and target, both (n_samples,) float32.
 
-        The target is silent where nobody speaks; both carry the same gain, microphone and level jumps.
+        The target is silent where nobody speaks; both carry the same gain, microphone and level jumps. `speaker` is the
+        number of a speaker who shall be heard, of `speakers`; None draws one.
         """
         rng = np.random.default_rng([seed, index])
         spec = self.spec
         kind = rng.random()
         noise_only, clean = kind < spec.p_noise_only, kind > 1.0 - spec.p_clean
-        speech = np.zeros(n_samples, np.float32) if noise_only else self._speech(rng, n_samples)
+        speech = np.zeros(n_samples, np.float32) if noise_only else self._speech(rng, n_samples, speaker)
         noise = np.zeros(n_samples, np.float32) if clean else self._noise(rng, n_samples)
         heard, target, noise = self._acoustics(rng, speech, noise)
         if not noise_only and not clean:
@@ -89,9 +91,10 @@ class Mixer:
             noise = noise * np.float32(_rms(heard) / (_rms(noise) + 1e-9) * 10.0 ** (-rng.uniform(*wide) / 20.0))
         return self._capture(rng, heard + noise, target)
 
-    def _speech(self, rng: np.random.Generator, n: int) -> Float32s:
+    def _speech(self, rng: np.random.Generator, n: int, speaker: int | None = None) -> Float32s:
         """One voice talking for `n` samples with pauses of its own making."""
-        clips = self._speakers[rng.choice(len(self._speakers), p=self._speaker_odds)]
+        chosen = rng.choice(len(self._speakers), p=self._speaker_odds) if speaker is None else speaker
+        clips = self._speakers[chosen]
         track = np.zeros(n, np.float32)
         tempo = rng.uniform(0.88, 1.14) if rng.random() < self.spec.p_tempo else 1.0
         place = int(rng.uniform(0.0, 0.6) * SAMPLE_RATE) if rng.random() < 0.5 else 0

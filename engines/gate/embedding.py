@@ -1,0 +1,160 @@
+"""From frames to voice vectors: who speaks, whether anybody does, and over how much noise.
+
+A small causal network (2 GRU layers, training/models/voice.py) that was trained contrastively to give the same vector
+for the same voice whatever the noise. It works on blocks of 32 hops (256 ms), so one vector comes every quarter of a
+second, and its cost is that of one short call in 32 hops.
+
+A voice vector is biometric data: it lives in the state of a stream, or in a profile whose owner asked for it. It is
+never logged and never leaves the machine.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pse_stream.dsp.spec import ENGINE_BINS, ENGINE_RATE, Complex64s, Float32s, STFTSpec
+from pse_stream.dsp.stft import transform
+from pse_stream.engines.gate.voice_package import GOLDEN_TOLERANCE, VoicePackage, read_voice
+from pse_stream.errors import EngineError
+
+SHIPPED_FOLDER = Path(__file__).parent.parent / "packages" / "voice-embedding"
+SPEECH_PRESENCE = 0.5  # share of a block's frames with speech from which its vector counts
+
+
+class VoiceReading(NamedTuple):
+    """What one block of 256 ms told."""
+
+    vector: Float32s  # (dim,) mean of the frames' unit vectors, weighted by presence; at most 1 long
+    presence: float  # share of the frames in which somebody speaks, 0..1
+    snr_db: float  # of the speech against everything else
+
+
+class VoiceNetwork:
+    """The network, loaded; holds no state of any stream.
+
+    Raises
+    ------
+    EngineError
+        `engine_graph`: ONNX Runtime cannot load or run it; `engine_golden`: it gives what it should not.
+    """
+
+    def __init__(self, package: VoicePackage) -> None:
+        from pse_stream.engines.onnx import open_session
+
+        told = package.description
+        self.package = package
+        self.dim, self.block_hops, self.stride = told.dim, told.block_hops, told.stride
+        self.frames = told.block_hops // told.stride
+        self.session = open_session(package.graph, f"voice network {package.folder}")
+        self.names = [f"state_{k}" for k in range(len(told.states))]
+        self._check_golden()
+
+    @property
+    def fingerprint(self) -> str:
+        """Vectors of networks with different fingerprints cannot be compared."""
+        return self.package.fingerprint
+
+    def run(self, block: Float32s, states: list[Float32s]) -> tuple[VoiceReading, list[Float32s]]:
+        """One block (1, frames, 257, 2); the reading and the new states."""
+        feeds = dict(zip(self.names, states, strict=True))
+        vector, presence, snr_db, *new = self.session.run(None, {"block": block, **feeds})
+        return VoiceReading(vector[0], float(presence[0, 0]), float(snr_db[0, 0])), new
+
+    def zero_states(self) -> list[Float32s]:
+        """A fresh start."""
+        return [np.zeros(shape, np.float32) for shape in self.package.description.states]
+
+    def _check_golden(self) -> None:
+        golden, states, found = self.package.golden, self.zero_states(), []
+        for block in golden["blocks"]:
+            reading, states = self.run(block[None], states)
+            found.append(reading.vector)
+        error = float(np.linalg.norm(np.stack(found) - golden["voice"]) / np.linalg.norm(golden["voice"]))
+        if not error <= GOLDEN_TOLERANCE:
+            raise EngineError(
+                f"voice network {self.package.folder}: plays its golden blocks with a relative error of {error:.2g}; "
+                f"expected at most {GOLDEN_TOLERANCE:g}",
+                hint="The package is wrong, or this build of ONNX Runtime is; get another package or update.",
+                name="engine_golden",
+            )
+
+
+class VoiceStream:
+    """One stream of frames through the network."""
+
+    def __init__(self, network: VoiceNetwork) -> None:
+        self.network = network
+        self._block = np.zeros((1, network.frames, ENGINE_BINS, 2), np.float32)
+        self._frames: Complex64s = self._block.view(np.complex64)[0, ..., 0]  # (frames, 257) view
+        self.reset()
+
+    def push(self, frame: Complex64s) -> VoiceReading | None:
+        """Hear one frame, (257,) complex64, all finite; a reading when a block is complete, every 32nd hop."""
+        self._hops += 1
+        if self._hops % self.network.stride:
+            return None
+        self._frames[self._hops // self.network.stride - 1] = frame
+        if self._hops < self.network.block_hops:
+            return None
+        self._hops = 0
+        reading, self._states = self.network.run(self._block, self._states)
+        return reading
+
+    def reset(self) -> None:
+        """Forget the past."""
+        self._hops = 0
+        self._states = self.network.zero_states()
+
+
+@cache
+def shipped_network() -> VoiceNetwork:
+    """The network that comes with the program, loaded once.
+
+    Raises
+    ------
+    EngineError
+        As `read_voice` and `VoiceNetwork`.
+    """
+    return VoiceNetwork(read_voice(SHIPPED_FOLDER))
+
+
+def readings(samples: Float32s, network: VoiceNetwork | None = None) -> list[VoiceReading]:
+    """Every block of a recording, (n,) float32 at 16 kHz, from a fresh start."""
+    stream = VoiceStream(network or shipped_network())
+    heard = [stream.push(frame) for frame in transform(np.asarray(samples, np.float32), STFTSpec(ENGINE_RATE))]
+    return [reading for reading in heard if reading is not None]
+
+
+def embed(samples: Float32s, network: VoiceNetwork | None = None) -> Float32s:
+    """Voice vectors of a recording: one unit vector per block of 256 ms in which somebody speaks.
+
+    Parameters
+    ----------
+    samples : (n,) float32
+        At 16 kHz, any level.
+    network : VoiceNetwork, optional
+        The shipped one by default.
+
+    Returns
+    -------
+    (blocks with speech, dim) float32
+        None of them if nobody speaks: (0, dim).
+    """
+    network = network or shipped_network()
+    vectors = [r.vector for r in readings(samples, network) if r.presence >= SPEECH_PRESENCE]
+    stacked = np.array(vectors, np.float32).reshape(-1, network.dim)
+    return stacked / np.maximum(np.linalg.norm(stacked, axis=1, keepdims=True), 1e-9)
+
+
+def mean_voice(vectors: Float32s) -> Float32s:
+    """One unit vector, (dim,), of many, (n, dim); n at least 1."""
+    if not len(vectors):
+        raise EngineError(
+            "no speech was found, so there is no voice vector.", hint="Speak for some seconds.", name="no_speech"
+        )
+    total = vectors.sum(axis=0)
+    return np.asarray(total / max(float(np.linalg.norm(total)), 1e-9), np.float32)

@@ -1,0 +1,262 @@
+"""The ensemble: a generalist, K specialists of its size, and something that picks one of them for what it hears.
+
+Only the chosen one runs, and briefly its successor: on a change the newcomer replays the last second, some frames per
+hop, so that its state knows voice and room, and then the outputs are cross-faded. Both are masks on the same noisy
+frame, so cross-fading outputs is cross-fading masks. A change is complete after 12 hops (96 ms), whoever wished it.
+
+Before enough speech was heard, and with the gate off, the generalist plays.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+from typing import NamedTuple, Protocol, Self, runtime_checkable
+
+import msgspec
+import numpy as np
+
+from pse_stream.dsp.spec import ENGINE_BINS, Complex64s, Float32s
+from pse_stream.engines.gate.embedding import VoiceNetwork, VoiceStream, shipped_network
+from pse_stream.engines.gate.gates import Gate
+from pse_stream.engines.gate.moderator import Moderator, ModeratorNetwork
+from pse_stream.engines.handover import WARM_HOPS
+from pse_stream.engines.onnx import Graph, GraphVoice, OnnxEngine, check_golden
+from pse_stream.engines.package import Package
+from pse_stream.errors import EngineError
+
+REPLAY_HOPS = 125  # of the past that a newcomer hears before it is heard: one second
+CATCH_UP = REPLAY_HOPS // WARM_HOPS + 2  # frames per hop while it catches up, its share of the new ones included
+RING_HOPS = 256  # frames kept: what a replay and an audition need
+GENERALIST = "generalist"
+
+GateMode = str  # "auto", "off", or the name of a specialist
+
+
+class GateStatus(NamedTuple):
+    """What the gate does; immutable, so that any thread may read it."""
+
+    mode: GateMode
+    active: str  # the name of who is heard, or soon will be
+    scores: dict[str, float]  # shares by name; empty before the first choice
+
+
+@runtime_checkable
+class Gated(Protocol):
+    """An engine that has specialists."""
+
+    specialists: tuple[str, ...]
+
+    def set_gate(self, mode: GateMode) -> None:
+        """Let the gate choose ("auto"), play the generalist ("off"), or one specialist by name."""
+        ...
+
+    @property
+    def gate_status(self) -> GateStatus:
+        """What the gate does now."""
+        ...
+
+
+class _Past:
+    """The last frames, to be replayed."""
+
+    def __init__(self) -> None:
+        self._frames = np.zeros((RING_HOPS, ENGINE_BINS), np.complex64)
+        self.end = 0  # frames ever put in
+
+    def put(self, frame: Complex64s) -> None:
+        self._frames[self.end % RING_HOPS] = frame
+        self.end += 1
+
+    def at(self, index: int) -> Complex64s:
+        """Frame number `index`, (257,); one of the last `RING_HOPS`."""
+        return self._frames[index % RING_HOPS]
+
+
+class _Member(GraphVoice):
+    """A specialist in one stream: it may have to catch up with the past before it is heard."""
+
+    def __init__(self, graph: Graph, name: str, past: _Past) -> None:
+        super().__init__(graph)
+        self.name = name
+        self._past = past
+        self._next = -1  # the frame to be heard next while it catches up; -1: it is in time
+
+    def begin(self) -> None:
+        """A fresh start, a second ago."""
+        self.reset()
+        # The present frame is in the past already: it was put there before anybody plays it.
+        self._next = max(self._past.end - 1 - REPLAY_HOPS, 0)
+
+    def in_time(self) -> None:
+        """Go on from here: nobody waits for the past."""
+        self._next = -1
+
+    def play(self, frame: Complex64s, out: Complex64s) -> None:
+        """One hop: while it catches up, several frames; `out` means nothing before it is in time."""
+        if self._next < 0:
+            super().play(frame, out)
+            return
+        stop = min(self._next + CATCH_UP, self._past.end)
+        for index in range(self._next, stop):
+            super().play(self._past.at(index), out)
+        self._next = -1 if stop == self._past.end else stop
+
+
+class _Loaded(NamedTuple):
+    """What all streams of an ensemble share."""
+
+    graphs: tuple[Graph, ...]  # the generalist's, then the specialists'
+    head: Float32s | None  # (K, dim + 2) of a gate
+    voice: VoiceNetwork | None
+    moderator: ModeratorNetwork | None
+
+
+class SpecialistsEngine(OnnxEngine):
+    """One stream of an ensemble.
+
+    Parameters
+    ----------
+    package : Package
+        One with `ensemble` in its description.
+
+    Raises
+    ------
+    EngineError
+        As `OnnxEngine`; `engine_voice` if the gate was made for another voice network than the one installed.
+    """
+
+    def __init__(self, package: Package, loaded: _Loaded | None = None) -> None:
+        ensemble = package.description.ensemble
+        assert ensemble is not None
+        self._loaded = loaded or _load(package)
+        self.specialists = tuple(specialist.name for specialist in ensemble.specialists)
+        self._past = _Past()
+        self._mode: GateMode = "auto"
+        names = (GENERALIST, *self.specialists)
+        self._members = tuple(_Member(g, n, self._past) for g, n in zip(self._loaded.graphs, names, strict=True))
+        self._gate = self._ear = self._moderator = None
+        if self._loaded.head is not None and self._loaded.voice is not None:
+            self._gate, self._ear = Gate(self._loaded.head), VoiceStream(self._loaded.voice)
+        if self._loaded.moderator is not None:
+            candidates = [GraphVoice(graph) for graph in self._loaded.graphs[1:]]
+            self._moderator = Moderator(self._loaded.moderator, candidates)
+        super().__init__(package, self._loaded.graphs[:1])
+        self._voices = self._members[:1]
+        self.reset()
+
+    def set_gate(self, mode: GateMode) -> None:
+        """Let the gate choose, switch it off, or pin a specialist; between two steps.
+
+        Raises
+        ------
+        EngineError
+            `unknown_specialist`.
+        """
+        if mode not in ("auto", "off", *self.specialists):
+            near = difflib.get_close_matches(mode, self.specialists, n=1)
+            raise EngineError(
+                f"{self.info.id} has no specialist {mode!r}; expected auto, off or one of "
+                f"{', '.join(self.specialists)}.",
+                hint=f"Did you mean {near[0]!r}?" if near else "",
+                name="unknown_specialist",
+            )
+        if mode == self._mode:
+            return
+        self._mode = mode
+        self._forget_choice()
+        self._turn_to(1 + self.specialists.index(mode) if mode in self.specialists else 0)
+
+    @property
+    def gate_status(self) -> GateStatus:
+        """See `Gated`."""
+        scores = self._gate.scores if self._gate is not None else self._moderator.scores if self._moderator else ()
+        told = {name: float(score) for name, score in zip(self.specialists, scores, strict=True)} if any(scores) else {}
+        return GateStatus(self._mode, self._fade.newest.name, told)  # type: ignore[attr-defined]
+
+    def reset(self) -> None:
+        """Forget the past; the next frame is the first. The gate's mode is a wish, not a memory: it stays."""
+        super().reset()
+        for member in self._members:
+            member.reset()
+            member.in_time()
+        self._past.end = 0
+        self._forget_choice()
+        self._fade.jump(self._members[1 + self.specialists.index(self._mode) if self._mode in self.specialists else 0])
+
+    def _change(self, level: int) -> None:
+        self._level = level  # there is one; who is heard is the gate's business
+
+    def fork(self) -> Self:
+        """Another stream on the same sessions, with the gate in the same mode."""
+        made = type(self)(self.package, self._loaded)
+        made.set_gate(self._mode)
+        made.reset()
+        return made
+
+    def _hear(self, frame: Complex64s) -> None:
+        self._past.put(frame)
+        if not self._fade.switching:
+            self._fade.heard.in_time()  # type: ignore[attr-defined]
+        if self._mode != "auto":
+            return
+        if self._gate is not None and self._ear is not None:
+            reading = self._ear.push(frame)
+            if reading is not None and self._gate.hear(reading):
+                self._turn_to(1 + self._gate.chosen)
+        elif self._moderator is not None and self._moderator.hear(self._past.at, self._past.end):
+            self._turn_to(1 + self._moderator.chosen)
+
+    def _turn_to(self, index: int) -> None:
+        """Begin to change to a member."""
+        member = self._members[index]
+        if self._past.end == 0:  # nothing was heard yet: there is nothing to fade from
+            self._fade.jump(member)
+        elif self._fade.change(member):
+            member.begin()
+
+    def _forget_choice(self) -> None:
+        if self._gate is not None and self._ear is not None:
+            self._gate.reset()
+            self._ear.reset()
+        if self._moderator is not None:
+            self._moderator.reset()
+
+
+def _load(package: Package) -> _Loaded:
+    """Open every graph of an ensemble and try it on the golden frames."""
+    told, ensemble = package.description, package.description.ensemble
+    assert ensemble is not None
+    first = told.levels[0]
+    levels = [first]
+    for member in ensemble.specialists:
+        levels.append(msgspec.structs.replace(first, name=member.name, file=member.file))
+    graphs = tuple(Graph(package, level) for level in levels)
+    check_golden(package, graphs)
+    if ensemble.kind == "moderator":
+        return _Loaded(graphs, None, None, ModeratorNetwork(package.content(ensemble.judge), str(package.folder)))
+    voice = shipped_network()
+    if voice.fingerprint != ensemble.voice:
+        raise EngineError(
+            f"package {package.folder}: its gate reads voice network {ensemble.voice or 'none'}; installed is "
+            f"{voice.fingerprint}",
+            hint="Get a newer version of the package.",
+            name="engine_voice",
+        )
+    return _Loaded(graphs, _head(package, ensemble.judge, voice.dim), voice, None)
+
+
+def _head(package: Package, file: str, dim: int) -> Float32s:
+    assert package.description.ensemble is not None
+    wanted = (len(package.description.ensemble.specialists), dim + 2)
+    try:
+        with np.load(io.BytesIO(package.content(file)), allow_pickle=False) as arrays:
+            head = arrays["weights"]
+    except (OSError, ValueError, KeyError) as error:
+        raise EngineError(f"package {package.folder}: {file} cannot be read: {error}", name="engine_package") from error
+    if head.shape != wanted or head.dtype != np.float32 or not np.isfinite(head).all():
+        raise EngineError(
+            f"package {package.folder}: {file} holds {head.dtype} {head.shape}; expected finite float32 {wanted}",
+            name="engine_package",
+        )
+    return np.asarray(head)
