@@ -1,12 +1,15 @@
-"""What remote control costs: round trips, missed hops with and without it, a flood, and telemetry.
+"""What remote control costs: round trips, missed hops with and without it, floods, and telemetry.
 
-    python benchmarks/control.py [--seconds 10] [--engine ID]
+    python benchmarks/control.py [--rounds 5] [--seconds 4] [--engine ID]
 
-A denoiser plays a recording in real time in a process of its own, with its control channel on a socket file and over
-TCP with keys. Round trips are taken at 50 requests a second; questions (status) and changes (limit, bypass, mute)
-apart: a change is answered by the worker between two hops. Missed hops are those that were late, dropped or not there
-in time; only their difference to the first line says anything, because other programs make some too. CPU shares are CPU
-time of the denoiser's threads over the time that passed.
+A denoiser plays a recording in real time in a process of its own, set up as `pse-stream run` sets it up, with its
+control channel on a socket file and over TCP with keys. Each round measures every kind of use for some seconds, among
+them none at all, so that other programs on this machine disturb all of them alike; the middle of the rounds counts.
+Requests come 50 a second; questions (status) and changes (limit, bypass, mute) apart: a change is answered when the
+worker has made it, between two hops. `echo` is two bare Python sockets in two processes at the same pace: what ZeroMQ
+and this machine take by themselves. Missed hops are those that were late, dropped or not there in time. CPU shares are
+CPU time of the server's threads and of libzmq's over the time that passed. Where other programs want the processor and
+the system allows it, `chrt -f 5 python benchmarks/control.py` shows what an idle machine would.
 """
 
 from __future__ import annotations
@@ -17,11 +20,12 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import zmq
@@ -29,13 +33,37 @@ import zmq
 from pse_stream.control.client import ControlClient
 from pse_stream.control.keys import Keyring
 from pse_stream.control.reader import TelemetryReader
+from pse_stream.errors import ControlError
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDING = ROOT / "examples" / "noisy.flac"
 RATE = 50.0  # requests a second
+SCREEN = ["state", "engine", "gate", "governor", "events", "meters", "spectrum"]
 WANTED = (
     "wanted: ctl toggle < 150 ms; p50 < 1 ms, p99 < 10 ms; missed hops as without control; telemetry < 1 % of a core"
 )
+HELLO = b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"proto":"1.0"}}'
+STATUS = b'{"jsonrpc":"2.0","id":2,"method":"status"}'
+
+Ask = Callable[[int], object]
+
+
+@dataclass
+class Use:
+    """One kind of use, and what was found in each round."""
+
+    name: str
+    ask: Ask | None = None  # called with a number, 50 times a second
+    beside: Callable[[], AbstractContextManager[object]] = nullcontext
+    round_trips_ms: list[list[float]] = field(default_factory=list)
+    hops: int = 0
+    missed: int = 0
+    shares: list[float] = field(default_factory=list)
+
+    def row(self) -> str:
+        """A line of the table: middle of the rounds, missed hops of all of them."""
+        per_1000 = 1000.0 * self.missed / max(1, self.hops)
+        return f"{self.name:44}{times(self.round_trips_ms)}{self.missed:8}{per_1000:10.2f}{median(self.shares):8.2f}"
 
 
 def main() -> None:
@@ -44,29 +72,46 @@ def main() -> None:
     if arguments.serve:
         serve(arguments.engine)
         return
-    with denoiser(arguments.engine) as box:
-        print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; a ZeroMQ echo alone: {echo()}")
+    if arguments.flood:
+        flood(*arguments.flood)
+        return
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    with denoiser(arguments.engine) as box, ControlClient() as local, ControlClient(box["tcp"], key="desk") as far:
         hotkey()
-        print(f"{'':44}{'p50 ms':>8}{'p99 ms':>8}{'missed':>8}{'per 1000 hops':>15}{'CPU %':>7}")
-        with ControlClient() as local, ControlClient(box["tcp"], key="desk") as far:
-            stretch("without control", local, box, arguments.seconds, None)
-            for name, client in (("ipc", local), ("CURVE over TCP", far)):
-                stretch(f"status, 50/s, {name}", local, box, arguments.seconds, lambda i, c=client: c.status())
-                stretch(f"changes, 50/s, {name}", local, box, arguments.seconds, lambda i, c=client: change(c, i))
-            with flood(box["ipc"]) as counts:
-                stretch("status, 50/s, beside a flood", local, box, arguments.seconds, lambda i: local.status())
-            print(f"    the flood sent {counts['sent'] / arguments.seconds:.0f} a second; "
-                  f"{counts['answered'] / arguments.seconds:.0f} were answered, "
-                  f"{counts['limited'] / arguments.seconds:.0f} of them with rate_limited")  # fmt: skip
-            for name, topics in (("meters, 25/s", ["meters"]), ("what the screen hears", SCREEN)):
-                with TelemetryReader(local, topics) as reader:
-                    stretch(f"telemetry: {name}", local, box, arguments.seconds, None)
-                    heard = sum(message.seq for message in reader.newest(0.1).values())
-                    print(f"    {heard} messages, {reader.lost} lost by this reader, which did not read meanwhile")
-    print(WANTED)
+        notes: dict[str, str] = {}
+        uses = kinds(box, local, far, notes)
+        with echo() as ask_echo:
+            echoes: list[list[float]] = []
+            for _ in range(arguments.rounds):
+                echoes.append(round_trips(ask_echo, arguments.seconds))
+                for use in uses:
+                    stretch(use, box, arguments.seconds)
+                    patience(local, box)
+        print(f"{'':44}{'p50 ms':>8}{'p99 ms':>8}{'missed':>8}{'per 1000':>10}{'CPU %':>8}")
+        print(f"{'echo of bare sockets':44}{times(echoes)}")
+        for use in uses:
+            print(use.row())
+        print(*notes.values(), sep="\n")
+    print(f"load average {os.getloadavg()[0]:.1f} at the end. {WANTED}")
 
 
-SCREEN = ["state", "engine", "gate", "governor", "events", "meters", "spectrum"]
+def kinds(box: dict[str, Any], local: ControlClient, far: ControlClient, notes: dict[str, str]) -> list[Use]:
+    """What is measured."""
+
+    def flooded(kind: str) -> AbstractContextManager[None]:
+        return beside(kind, box["ipc"], notes)
+
+    return [
+        Use("without control"),
+        Use("status, ipc", lambda _: local.status()),
+        Use("changes, ipc", lambda i: change(local, i)),
+        Use("status, CURVE over TCP", lambda _: far.status()),
+        Use("changes, CURVE over TCP", lambda i: change(far, i)),
+        Use("status beside a flood of messages", lambda _: local.status(), lambda: flooded("messages")),
+        Use("a flood of connections", beside=lambda: flooded("connections")),
+        Use("telemetry: meters, 25 a second", beside=lambda: TelemetryReader(local, ["meters"])),
+        Use("telemetry: what the screen hears", beside=lambda: TelemetryReader(local, SCREEN)),
+    ]
 
 
 def change(client: ControlClient, i: int) -> None:
@@ -79,10 +124,24 @@ def change(client: ControlClient, i: int) -> None:
         client.set_mute(bool(i % 2))
 
 
-def stretch(name: str, local: ControlClient, box: dict[str, Any], seconds: float, ask: Any) -> None:
-    """Some seconds of one kind of use; a line of the table."""
-    before, cpu = missed(local), control_cpu_s(box)
-    began, times = time.perf_counter(), []
+def stretch(use: Use, box: dict[str, Any], seconds: float) -> None:
+    """Some seconds of one kind of use."""
+    with use.beside():
+        time.sleep(0.3)
+        before, cpu, began = counted(box), control_cpu_s(box), time.perf_counter()
+        found = round_trips(use.ask, seconds)
+        passed = time.perf_counter() - began
+        use.shares.append(100.0 * (control_cpu_s(box) - cpu) / passed)
+        after = counted(box)
+    if use.ask is not None:
+        use.round_trips_ms.append(found)
+    use.hops += after[0] - before[0]
+    use.missed += after[1] - before[1]
+
+
+def round_trips(ask: Ask | None, seconds: float) -> list[float]:
+    """Milliseconds of each."""
+    began, found = time.perf_counter(), []
     for i in range(round(seconds * RATE)):
         pause = began + i / RATE - time.perf_counter()
         if pause > 0:
@@ -90,63 +149,128 @@ def stretch(name: str, local: ControlClient, box: dict[str, Any], seconds: float
         if ask is not None:
             asked = time.perf_counter()
             ask(i)
-            times.append((time.perf_counter() - asked) * 1000.0)
-    passed = time.perf_counter() - began
-    after, share = missed(local), 100.0 * (control_cpu_s(box) - cpu) / passed
-    hops = after[0] - before[0]
-    lost = after[1] - before[1]
-    times.sort()
-    figures = f"{times[len(times) // 2]:8.2f}{times[int(len(times) * 0.99)]:8.2f}" if times else f"{'-':>8}{'-':>8}"
-    print(f"{name:44}{figures}{lost:8}{1000.0 * lost / max(1, hops):15.2f}{share:7.2f}", flush=True)
+            found.append((time.perf_counter() - asked) * 1000.0)
+    return sorted(found)
 
 
-def missed(client: ControlClient) -> tuple[int, int]:
-    """Hops, and hops that were missed."""
-    counters = client.status()["counters"]
-    return counters["hops"], counters["late_hops"] + counters["dropped_hops"] + counters["underruns"]
+def times(rounds: list[list[float]]) -> str:
+    """The middle of the rounds' p50 and p99."""
+    if not rounds:
+        return f"{'-':>8}{'-':>8}"
+    p50, p99 = (median(found[int(len(found) * share)] for found in rounds) for share in (0.5, 0.99))
+    return f"{p50:8.2f}{p99:8.2f}"
+
+
+def counted(box: dict[str, Any]) -> tuple[int, int]:
+    """Hops, and hops that were missed; asked on a way of its own."""
+    box["asking"].write("?\n")
+    box["asking"].flush()
+    hops, missed = map(int, box["saying"].readline().split())
+    return hops, missed
+
+
+def patience(client: ControlClient, box: dict[str, Any]) -> None:
+    """Wait until what a flood has left behind is worked off."""
+    for _ in range(40):
+        before = control_cpu_s(box)
+        time.sleep(0.5)
+        if control_cpu_s(box) - before < 0.005:
+            break
+    with suppress(ControlError):
+        client.status()  # hello again, if that is needed
 
 
 def control_cpu_s(box: dict[str, Any]) -> float:
     """CPU time of the server's thread and of libzmq's, s (Linux)."""
-    ticks = 0
-    for thread in box["threads"]:
-        fields = Path(f"/proc/{box['pid']}/task/{thread}/stat").read_text().rsplit(")", 1)[1].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+    tasks = (Path(f"/proc/{box['pid']}/task/{thread}/schedstat") for thread in box["threads"])
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
 @contextmanager
-def flood(endpoint: str) -> Iterator[dict[str, int]]:
-    """Somebody who sends as fast as it goes, and reads."""
-    counts = {"sent": 0, "answered": 0, "limited": 0}
-    stop = threading.Event()
+def beside(kind: str, endpoint: str, notes: dict[str, str]) -> Iterator[None]:
+    """A process that floods the channel; it says how much it sent."""
+    program = [sys.executable, __file__, "--flood", kind, endpoint]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield
+        finally:
+            said, _ = process.communicate()  # its standard input ends: it stops
+            notes[kind] = said.strip()
 
-    def send() -> None:
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        socket = context.socket(zmq.DEALER)
-        socket.linger = 0
-        socket.connect(endpoint)
-        socket.send(b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"proto":"1.0"}}')
-        while not stop.is_set():
-            try:
-                for _ in range(20):
-                    socket.send(b'{"jsonrpc":"2.0","id":2,"method":"status"}', zmq.NOBLOCK)
-                    counts["sent"] += 1
-            except zmq.Again:
-                pass
+
+def flood(kind: str, endpoint: str) -> None:
+    """The flooder's process: thousands of messages a second for as long as standard input is open."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    stdin = zmq.Poller()
+    stdin.register(sys.stdin.fileno(), zmq.POLLIN)
+    sockets = [connected(context, endpoint) for _ in range(2)]
+    offered = taken = answered = limited = connects = 0
+    print("ready", flush=True)
+    began = time.monotonic()
+    while not stdin.poll(8):
+        for at, socket in enumerate(sockets):
+            for _ in range(20):
+                offered += 1
+                taken += sent(socket)
             while socket.poll(0):
-                counts["answered"] += 1
-                counts["limited"] += b"rate_limited" in socket.recv()
-            time.sleep(0.004)
-        context.destroy(linger=0)
+                answered += 1
+                limited += b"rate_limited" in socket.recv()
+            if kind == "connections":
+                socket.close(linger=50)
+                sockets[at] = connected(context, endpoint)
+                connects += 1
+    passed = time.monotonic() - began
+    context.destroy(linger=0)
+    print(
+        f"a flood of {kind}: {offered / passed:.0f} messages and {connects / passed:.0f} connections a second; "
+        f"{taken / passed:.0f} taken off, {answered / passed:.0f} answered, {limited / passed:.0f} with rate_limited"
+    )
 
-    thread = threading.Thread(target=send)
-    thread.start()
+
+def connected(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.Socket[bytes]:
+    """A socket of somebody with bad manners."""
+    socket = context.socket(zmq.DEALER)
+    socket.linger = 0
+    socket.connect(endpoint)
+    socket.send(HELLO)
+    return socket
+
+
+def sent(socket: zmq.Socket[bytes]) -> bool:
+    """False if there is no room."""
     try:
-        yield counts
-    finally:
-        stop.set()
-        thread.join()
+        socket.send(STATUS, zmq.NOBLOCK)
+    except zmq.Again:
+        return False
+    return True
+
+
+@contextmanager
+def echo() -> Iterator[Ask]:
+    """Two bare sockets in two processes."""
+    program = (
+        "import sys, zmq; s = zmq.Context().socket(zmq.ROUTER); s.bind(sys.argv[1])\n"
+        "while True: s.send_multipart(s.recv_multipart())"
+    )
+    with tempfile.TemporaryDirectory(prefix="pse") as folder:
+        endpoint = f"ipc://{folder}/echo"
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        with subprocess.Popen([sys.executable, "-c", program, endpoint]) as process:
+            socket = context.socket(zmq.DEALER)
+            socket.connect(endpoint)
+
+            def ask(_: int) -> None:
+                socket.send(STATUS)
+                socket.recv()
+
+            try:
+                ask(0)
+                yield ask
+            finally:
+                process.terminate()
+                context.destroy(linger=0)
 
 
 def hotkey() -> None:
@@ -163,37 +287,6 @@ def hotkey() -> None:
         print(f"{name:44}{wall:6.0f} ms from start to end, {cpu:.0f} ms of CPU time (median of {len(runs)})")
 
 
-def echo() -> str:
-    """Round trips and cost of two bare sockets at the same pace: what this machine can do now."""
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    with tempfile.TemporaryDirectory() as folder:
-        back, asking = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
-        back.bind(f"ipc://{folder}/echo")
-        asking.connect(f"ipc://{folder}/echo")
-
-        def answer() -> None:
-            began = time.thread_time()
-            for _ in range(200):
-                back.send_multipart(back.recv_multipart())
-            costs.append((time.thread_time() - began) / 200 * RATE * 100.0)
-
-        costs: list[float] = []
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        times = []
-        for _ in range(200):
-            began = time.perf_counter()
-            asking.send(b"x" * 100)
-            asking.recv()
-            times.append((time.perf_counter() - began) * 1000.0)
-            time.sleep(1.0 / RATE)
-        thread.join()
-        context.destroy(linger=0)
-    times.sort()
-    return f"p50 {times[100]:.2f}, p99 {times[197]:.2f} ms, CPU {costs[0]:.2f} % of a core"
-
-
 @contextmanager
 def denoiser(engine: str) -> Iterator[dict[str, Any]]:
     """A denoiser with keys and folders of its own; what it says of itself."""
@@ -207,7 +300,7 @@ def denoiser(engine: str) -> Iterator[dict[str, Any]]:
         program = [sys.executable, __file__, "--serve", "--engine", engine]
         with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            box = json.loads(process.stdout.readline())
+            box = json.loads(process.stdout.readline()) | {"asking": process.stdin, "saying": process.stdout}
             ring.trust(box["tcp"].removeprefix("tcp://"), ring.load("server").public)
             time.sleep(2.0)
             try:
@@ -236,7 +329,9 @@ def serve(engine: str) -> None:
                 "threads": sorted(tasks() - before),
             }
             print(json.dumps(box), flush=True)
-            sys.stdin.read()
+            for _ in sys.stdin:
+                now = running.snapshot.counters
+                print(now.hops, now.late_hops + now.dropped_hops + now.underruns, flush=True)
 
 
 def tasks() -> set[int]:
@@ -247,9 +342,11 @@ def tasks() -> set[int]:
 def parsed() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="What remote control costs.")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each line of the table")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each kind of use in each round")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--flood", nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 

@@ -20,6 +20,10 @@ class TokenBucket:
         self._tokens -= 1.0
         return True
 
+    def give(self, tokens: float) -> None:
+        """Put back what was taken too much."""
+        self._tokens = min(self.burst, self._tokens + tokens)
+
     def wait_s(self, now: float) -> float:
         """Seconds until there is a token; 0 if there is one."""
         self._fill(now)

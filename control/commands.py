@@ -290,6 +290,8 @@ def encode_refusal(refusal: Refusal) -> bytes:
 
 def id_of(message: bytes) -> str | int | None:
     """The id of a message that is otherwise wrong, so that its sender can match the refusal."""
+    if len(message) > MESSAGE_BYTES:
+        return None
     try:
         found = _id_only.decode(message).id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

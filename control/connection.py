@@ -122,7 +122,7 @@ class Connection(Closing):
             if self._link is None:
                 self._link = Link(self.address)
             reply = self._ask(self._next_id(), "hello", params, min(_HELLO_S, self._timeout_s))
-            if reply is not None:
+            if reply is not None and not _held_off(reply):
                 break
         if reply is None:
             self._drop()
@@ -212,6 +212,15 @@ class _AskAgain(Exception):
     def __init__(self, *, reconnect: bool = False, greet: bool = False, pause_s: float = 0.0) -> None:
         super().__init__()
         self.reconnect, self.greet, self.pause_s = reconnect, greet, pause_s
+
+
+def _held_off(reply: Message) -> bool:
+    """Wait, if the server has too many new connections at this moment."""
+    error = reply.get("error") or {}
+    if error.get("name") != "rate_limited":
+        return False
+    time.sleep(min(error.get("data", {}).get("retry_after_ms", 0) / 1000.0, _LONGEST_PAUSE_S))
+    return True
 
 
 def _result(reply: Message) -> Any:

@@ -16,7 +16,7 @@ from msgspec import inspect
 from pse_stream.control.commands import MESSAGE_BYTES, METHODS, PROTOCOL, Method
 from pse_stream.control.faults import FAULTS
 from pse_stream.control.instance import DEFAULT_PORT
-from pse_stream.control.sessions import REQUEST_BURST, REQUESTS_PER_S
+from pse_stream.control.sessions import NEWCOMERS_PER_S, REQUEST_BURST, REQUESTS_PER_S
 from pse_stream.control.topics import OPT_IN, TOPICS, sample
 
 _HEAD = f"""\
@@ -60,7 +60,8 @@ refused. Batches and notifications are not read.
 - **Asking again is safe.** The answer to a change is kept under its id (and the `token` given in `hello`): the same
   message again is answered again and not carried out twice. Another message under a used id is `duplicate_id`.
 - **Limits**: {REQUESTS_PER_S:g} requests a second per connection, {REQUEST_BURST:g} at once; beyond it `rate_limited`
-  with `data.retry_after_ms`. Beyond a total for all clients the sockets are simply read more slowly.
+  with `data.retry_after_ms`; likewise beyond {NEWCOMERS_PER_S:g} new connections a second. Beyond a total for all
+  clients the sockets are simply read more slowly.
 - **Nothing names a file or starts a program.** People, engines, specialists and devices are named as the lists name
   them.
 """

@@ -23,6 +23,7 @@ from pse_stream.control.desk import Desk, plain_result, refusal_of
 from pse_stream.control.keys import AllowList
 from pse_stream.control.sessions import (
     MAX_PENDING,
+    NEWCOMERS_PER_S,
     REQUESTS_PER_S,
     Answer,
     AnswerKey,
@@ -37,6 +38,8 @@ from pse_stream.streaming.settings import Applied
 
 LOCAL = "local"  # the user of the socket file: whoever may open it is the same user
 _MAX_JOBS = 8  # slow questions waiting for an answer, of all clients together
+
+_NEWCOMER_WAIT_MS = 500
 
 _log = logging.getLogger("pse_stream.control")
 
@@ -71,12 +74,23 @@ class Reception:
 
     # -- messages ---------------------------------------------------------------------------------------------------
 
-    def take(self, peer: Peer, user: str, message: bytes, now: float) -> None:
-        """One message, from bytes to an answer or a change under way."""
+    def take(self, peer: Peer, user: str, message: bytes, now: float) -> bool:
+        """One message, from bytes to an answer or a change under way; False if it was not even read."""
         session = self._sessions.of(peer, user, now)
-        if not session.bucket.take(now):  # before anything is read: a flood must not cost more than this
-            self._hold_off(peer, session, message, now)
-            return
+        if session is None:
+            text, wait_ms = f"more than {NEWCOMERS_PER_S:g} new connections a second", _NEWCOMER_WAIT_MS
+        elif not session.bucket.take(now):
+            text, wait_ms = f"more than {REQUESTS_PER_S:g} requests a second", _ms(session.bucket.wait_s(now))
+        else:
+            self._read(peer, session, message, now)
+            return True
+        # Nothing but the id is looked at: a flood must not cost more than this.
+        refusal = Refusal("rate_limited", text, request_id=wire.id_of(message), data={"retry_after_ms": wait_ms})
+        self._send(peer, wire.encode_refusal(refusal))
+        self._audit.refused(self._name(user), "", refusal.name, text)
+        return False
+
+    def _read(self, peer: Peer, session: Session, message: bytes, now: float) -> None:
         request: Request | None = None
         try:
             request = wire.decode(message)
@@ -91,7 +105,7 @@ class Reception:
             else:
                 self._question(peer, session, request, now)
         except Exception as error:
-            self._refuse(peer, user, request, error)
+            self._refuse(peer, session.user, request, error)
 
     def refuse_frames(self, peer: Peer, user: str, count: int) -> None:
         """A message that is not one frame."""
@@ -147,12 +161,6 @@ class Reception:
                 hint="On the denoiser's machine: pse-stream keys allow NAME PUBLIC-KEY --role control",
                 data={"role": role, "needed": request.method.role},
             )
-
-    def _hold_off(self, peer: Peer, session: Session, message: bytes, now: float) -> None:
-        wait_ms = round(session.bucket.wait_s(now) * 1000.0) + 1
-        text = f"more than {REQUESTS_PER_S:g} requests a second"
-        self._send(peer, wire.encode_refusal(_rate_limited(text, wait_ms, wire.id_of(message))))
-        self._audit.refused(self._name(session.user), "", "rate_limited", text)
 
     def _insist_room(self, session: Session, slow: bool) -> None:
         if session.pending >= MAX_PENDING or (slow and self.under_way.slow >= _MAX_JOBS):
@@ -267,8 +275,9 @@ class Reception:
         self.under_way.close()
 
 
-def _rate_limited(text: str, wait_ms: int, request_id: str | int | None) -> Refusal:
-    return Refusal("rate_limited", text, request_id=request_id, data={"retry_after_ms": wait_ms})
+def _ms(wait_s: float) -> int:
+    """Whole milliseconds, rounded up."""
+    return round(wait_s * 1000.0) + 1
 
 
 def _late() -> Refusal:

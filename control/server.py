@@ -29,6 +29,7 @@ from pse_stream.control.telemetry import Telemetry, readable
 from pse_stream.control.zap import Door
 
 _TOTAL_PER_S, _TOTAL_BURST = 500.0, 32.0  # messages of all clients together: a few per cent of a core
+_UNREAD_DISCOUNT = 0.5  # of a message that was refused unread: what a flood has left is soon out of the way
 _BATCH = 16  # messages between two looks at telemetry and finished changes
 _BREATH_S = 0.01  # under a flood, let a few tokens gather: fewer wake-ups
 _MAX_IDLE_S = 0.5  # the loop turns at least this often
@@ -202,7 +203,8 @@ class ControlServer:
             delimiter = len(parts) == 3 and not parts[1]
             peer = Peer(listener.router, parts[0], delimiter, listener.telemetry_port)
             if delimiter or len(parts) == 2:
-                self._reception.take(peer, user, parts[-1], now)
+                if not self._reception.take(peer, user, parts[-1], now):
+                    total.give(_UNREAD_DISCOUNT)
             else:
                 self._reception.refuse_frames(peer, user, len(parts) - 1)
 

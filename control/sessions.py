@@ -15,6 +15,7 @@ MAX_SESSIONS = 256
 MAX_ANSWERS = 1024
 MAX_PENDING = 32  # changes of one client that have not taken effect yet
 REQUESTS_PER_S, REQUEST_BURST = 100.0, 50.0  # of one client; a person with a slider makes 25
+NEWCOMERS_PER_S, NEWCOMER_BURST = 20.0, 64.0  # connections; a key that is held down starts 25 `ctl` a second
 
 
 @dataclass(slots=True)
@@ -47,12 +48,20 @@ class Sessions:
 
     def __init__(self) -> None:
         self._all: OrderedDict[tuple[int, bytes], Session] = OrderedDict()
+        self._newcomers: TokenBucket | None = None  # with a thousand connections a second the old ones stay
 
-    def of(self, peer: Peer, user: str, now: float) -> Session:
-        """The session of a message; a new one if it is unknown or belonged to somebody else."""
+    def of(self, peer: Peer, user: str, now: float) -> Session | None:
+        """The session of a message; a new one if it is unknown or belonged to somebody else.
+
+        None if too many are new at this moment.
+        """
         key = (id(peer.router), peer.routing_id)
         session = self._all.get(key)
         if session is None or session.user != user:
+            if self._newcomers is None:
+                self._newcomers = TokenBucket(NEWCOMERS_PER_S, NEWCOMER_BURST, now)
+            if not self._newcomers.take(now):
+                return None
             session = self._all[key] = Session(user, TokenBucket(REQUESTS_PER_S, REQUEST_BURST, now))
             if len(self._all) > MAX_SESSIONS:
                 self._all.popitem(last=False)

@@ -220,6 +220,21 @@ def test_a_flood_is_limited_and_others_are_served(server: ControlServer) -> None
     assert counts["sent"] > counts["limited"] > 20
 
 
+def test_a_flood_of_connections_does_not_push_others_out(fake: FakeDenoiser) -> None:
+    reception = Reception(Desk(fake, FakeCatalog()), "default", AuditLog(None), None)
+    router, friend = DeafRouter(), Peer(DeafRouter(), b"friend")
+    hello = b'{"jsonrpc":"2.0","id":"me","method":"hello","params":{"proto":"1.0"}}'
+    reception.take(friend, LOCAL, hello, now=0.0)
+    read = sum(reception.take(Peer(router, b"%d" % i), LOCAL, hello, now=i / 1000.0) for i in range(2_000))
+    reception.take(friend, LOCAL, b'{"jsonrpc":"2.0","id":1,"method":"status"}', now=2.0)
+    reception.close()
+    assert read < 120  # of 2,000 in two seconds
+    assert len(router.bodies) == 2_000
+    last = json.loads(router.bodies[-1])
+    assert (last["id"], last["error"]["name"]) == ("me", "rate_limited")
+    assert json.loads(friend.router.bodies[-1])["result"]["state"] == "running"
+
+
 class DeafRouter:
     """Where answers go when only their number matters."""
 
