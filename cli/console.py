@@ -13,6 +13,8 @@ from typing import Any, Literal, TextIO
 
 import click
 
+from pse_stream.errors import UsageError
+
 Colour = Literal["auto", "always", "never"]
 JSON_SCHEMA = 1  # of every object that --json prints; grows when a member changes its meaning
 
@@ -57,6 +59,20 @@ class Console:
         word = click.style("warning:", fg="yellow", bold=True)
         click.echo(f"{word} {text}", err=True, color=colour_wanted(sys.stderr, self.colour))
 
+    def agrees(self, question: str, *, yes: bool, flag: str = "--yes") -> bool:
+        """Ask for a yes; no is the default.
+
+        Raises
+        ------
+        UsageError
+            If nobody can be asked: names the flag that would have answered.
+        """
+        if yes:
+            return True
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError(f"{question} Nobody can be asked here.", name="not_asked", hint=f"Answer with {flag}.")
+        return click.confirm(question, default=False, err=True)
+
     def table(self, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Columns as wide as they must be; on stdout."""
         lines = [list(head), *(list(row) for row in rows)]
@@ -75,3 +91,11 @@ def show_error(name: str, text: str, hint: str, *, colour: Colour = "auto") -> N
     """`error[name]: what was found and expected. What to do.` on stderr."""
     word = click.style(f"error[{name}]:", fg="red", bold=True)
     click.echo(f"{word} {text}{' ' + hint if hint else ''}", err=True, color=colour_wanted(sys.stderr, colour))
+
+
+def size_words(count: int) -> str:
+    """Bytes as a person says them."""
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"

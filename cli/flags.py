@@ -85,6 +85,34 @@ def profile(command: Command) -> Command:
     )(command)
 
 
+def profile_name(command: Command) -> Command:
+    """`-p/--profile NAME`, needed: whose?; or PSE_STREAM_PROFILE, or the one of the configuration."""
+    return click.option(
+        "-p", "--profile", "name", metavar="NAME", shell_complete=own_profile_names, help="Whose (pse-stream profile)."
+    )(command)
+
+
+def whose(name: str | None) -> str:
+    """The profile meant by `-p`: the one that is set otherwise.
+
+    Raises
+    ------
+    UsageError
+        If none is set.
+    """
+    from pse_stream.streaming.configuration import resolve
+
+    meant = name if name is not None else resolve({}).settings.profile
+    if meant is None:
+        raise UsageError("whose? No profile is named and none is set.", hint="Say whose: -p NAME")
+    return meant
+
+
+def yes(command: Command) -> Command:
+    """`-y/--yes`."""
+    return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(command)
+
+
 def attenuation(command: Command) -> Command:
     """`--attenuation-db DB`, also `--atten-limit`."""
     return click.option(
@@ -110,6 +138,13 @@ def engine_names(_context: click.Context, _param: click.Parameter, incomplete: s
     return [
         name for name in ["auto", *(entry.id for entry in available() if entry.usable)] if name.startswith(incomplete)
     ]
+
+
+def own_profile_names(_context: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Profiles to complete a word with."""
+    from pse_stream.profiles.store import profile_names
+
+    return [name for name in profile_names() if name.startswith(incomplete)]
 
 
 def _profile_names(_context: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:

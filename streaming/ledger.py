@@ -8,6 +8,7 @@ not kept here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -94,6 +95,29 @@ class Ledger:
         new: dict[str, Any] = {name: value for name, (_, value) in changed.items()}
         return replace(now, **new), changed
 
+    def plan_profile(self, name: str | None, origin: Origin, ground: Mapping[str, object]) -> tuple[Settings, Changed]:
+        """The settings with another profile: what nobody chose for this run is as the profile and the files say.
+
+        Parameters
+        ----------
+        ground : mapping
+            Setting names and the values that hold where no flag, variable or command says otherwise.
+        """
+        now = self.page.settings
+        wanted: dict[str, object] = {"profile": name} if RANK[origin] >= RANK[self.page.origins["profile"]] else {}
+        if wanted:
+            wanted |= {setting: value for setting, value in ground.items() if self.is_ground(setting)}
+        changed: Changed = {
+            setting: (old, value) for setting, value in wanted.items() if (old := getattr(now, setting)) != value
+        }
+        new: dict[str, Any] = {setting: value for setting, (_, value) in changed.items()}
+        return replace(now, **new), changed
+
+    def is_ground(self, setting: str) -> bool:
+        """True for a setting that no flag, variable or command decided."""
+        of = "level" if setting == "level_pinned" else setting  # a step that is chosen is pinned: one decision
+        return RANK[self.page.origins[of]] <= RANK["profile"]
+
     def keep(self, settings: Settings, changed: Changed, origin: Origin) -> Page:
         """Turn the page: the next revision, if anything changed."""
         if changed:
@@ -101,6 +125,13 @@ class Ledger:
                 name: ("pin" if name.startswith("level") and settings.level_pinned else origin) for name in changed
             }
             self.page = Page(self.page.revision + 1, settings, origins)
+        return self.page
+
+    def keep_profile(self, settings: Settings, changed: Changed, origin: Origin, origins: Mapping[str, Origin]) -> Page:
+        """As `keep`, for another profile: each setting remembers whether the profile or a file said so."""
+        if changed:
+            grounded = {name: who for name, who in origins.items() if self.is_ground(name)}
+            self.page = Page(self.page.revision + 1, settings, self.page.origins | grounded | {"profile": origin})
         return self.page
 
 

@@ -1,0 +1,102 @@
+"""Whether this denoiser records: start, stop, and what happens when a recording ends by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pse_stream.streaming.ledger import Ledger
+from pse_stream.streaming.recorder import Heard, Recorder, open_recorder
+from pse_stream.streaming.runner import Runner
+
+
+class Recording:
+    """One recorder at most, between the runner that feeds it and the folder that it fills.
+
+    Parameters
+    ----------
+    runner, ledger
+        Of the denoiser.
+    note : callable
+        Told, as a sentence, when a recording begins or ends.
+    threaded : bool
+        False under simulated time.
+    """
+
+    def __init__(self, runner: Runner, ledger: Ledger, *, note: Callable[[str], None], threaded: bool) -> None:
+        self._runner, self._ledger, self._note, self._threaded = runner, ledger, note, threaded
+        self._recorder: Recorder | None = None
+        self._told: Recorder | None = None
+
+    @property
+    def on(self) -> bool:
+        """True while hops are being written."""
+        recorder = self._recorder
+        return recorder is not None and not recorder.problem
+
+    @property
+    def seconds(self) -> float:
+        """How much this recording holds."""
+        recorder = self._recorder
+        return 0.0 if recorder is None else recorder.seconds
+
+    def prepare(self) -> Recorder:
+        """A recorder for the profile in use, checked and running, fed by nobody yet; may take long.
+
+        Raises
+        ------
+        ConfigError, ConsentError
+            As `open_recorder`; nothing was written.
+        """
+        recorder = open_recorder(
+            self._ledger.page.settings.profile,
+            sample_rate=self._runner.rate,
+            hop=self._runner.hop,
+            describe=describe,
+            page=lambda: self._ledger.page,
+            threaded=self._threaded,
+        )
+        recorder.start()
+        return recorder
+
+    def begin(self, recorder: Recorder) -> None:
+        """Feed it from this hop on; between two hops only."""
+        self._recorder = recorder
+        self._runner.tap = recorder.tap
+        self._note(f"recording into the profile {recorder.profile.id}: {recorder.writer.folder.name}")
+
+    def end(self) -> Recorder | None:
+        """Feed it no more; between two hops only. What is returned is to be stopped, elsewhere."""
+        recorder, self._recorder = self._recorder, None
+        self._runner.tap = None
+        if recorder is not None and not recorder.problem:
+            self._note("recording stopped")
+        return recorder
+
+    def problem(self) -> str:
+        """Why the present recording ended by itself; empty if it did not, or if that was told."""
+        recorder = self._recorder
+        return "" if recorder is None or recorder is self._told else recorder.problem
+
+    def told(self) -> None:
+        """The problem of the present recording was passed on."""
+        self._told = self._recorder
+
+
+def describe(heard: Heard) -> Mapping[str, Any]:
+    """What was decided, as plain values for decisions.jsonl."""
+    report, settings = heard.report, heard.page.settings
+    engine = report.engine
+    return {
+        "engine": engine.id,
+        "level": engine.level,
+        "level_name": engine.level_name,
+        "lookahead_ms": report.lookahead_ms,
+        "engine_error": report.engine_error or None,
+        "governor": settings.governor,
+        "gate": settings.gate,
+        "attenuation_db": settings.attenuation_db,
+        "bypass": settings.bypass,
+        "mute": settings.mute,
+        "dropped_hops": report.counters.dropped_hops,
+    }
