@@ -152,7 +152,10 @@ def export(
         schema=1, id=identity, version=version, title=title, family=saved["recipe"]["model"]["family"],
         licence_weights=licence_weights, licence_code="MIT", licence_data=licence_data,
         levels=levels, quality=quality,
-        provenance={"recipe": saved["recipe"]["name"], "updates": saved["update"] + saved.get("before", 0), "seed": saved["recipe"]["seed"]},
+        provenance={
+            "recipe": saved["recipe"]["name"], "seed": saved["recipe"]["seed"],
+            "updates": saved["update"] + saved.get("before", 0),
+        },
     )  # fmt: skip
     write_package(
         folder,

@@ -1,4 +1,4 @@
-"""Network families, by name: fixed ones (`gru`, `hybrid`) and scalable ones (`bloom`)."""
+"""Network families, by name: fixed ones (`gru`, `hybrid`) and scalable ones (`bloom`, `diffuse`)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Any
 
 from pse_stream.training.models.base import Lesson, SpectralNet
 from pse_stream.training.models.bloom import Bloom
+from pse_stream.training.models.diffuse import Diffuse
 from pse_stream.training.models.gru import GRUMasker
 from pse_stream.training.models.hybrid import Hybrid
 
-FAMILIES: dict[str, type[SpectralNet]] = {"gru": GRUMasker, "hybrid": Hybrid, "bloom": Bloom}
+FAMILIES: dict[str, type[SpectralNet]] = {"gru": GRUMasker, "hybrid": Hybrid, "bloom": Bloom, "diffuse": Diffuse}
 
 
 def build(family: str, **options: Any) -> SpectralNet:

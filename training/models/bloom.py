@@ -106,16 +106,23 @@ class Bloom(SpectralNet):
         seen: Tensor = self.views[index](x)
         return seen if h is None else torch.cat([h, seen], dim=-1)
 
-    def streams(self, spec: Tensor, states: list[Tensor], depth: int) -> tuple[list[Tensor], list[Tensor]]:
-        """The stream after each of the first `depth` blocks, and all states after the sequence."""
+    def streams(
+        self, spec: Tensor, states: list[Tensor], depth: int, learning: int | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The stream after each of the first `depth` blocks, and all states after the sequence.
+
+        Blocks from number `learning` on run without gradients: only their states are wanted.
+        """
         level, level_state = running_level(spec, states[0])
         x = (self.features(spec, level) - self.mean) / self.spread
         h: Tensor | None = None
         found, new = [], [level_state]
         for index in range(depth):
-            h = self._widen(index, h, x)
-            refined, last = self.blocks[index](h, states[1 + index].unsqueeze(0))
-            h = h + refined
+            learns = learning is None or index < learning
+            with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+                h = self._widen(index, h, x)
+                refined, last = self.blocks[index](h, states[1 + index].unsqueeze(0))
+                h = h + refined
             found.append(h)
             new.append(last[0])
         return found, new + list(states[1 + depth :])
@@ -144,8 +151,8 @@ class Bloom(SpectralNet):
         if draw.random() < _WAKING_SHARE:
             asleep = 1 + int(draw.integers(1, len(self.widths)))
             states = [*states[:asleep], *(torch.zeros_like(s) for s in states[asleep:])]
-        found, new = self.streams(spec, states, len(self.widths))
         exits = draw.choice(len(self.widths), size=min(_EXITS_AT_ONCE, len(self.widths)), replace=False)
+        found, new = self.streams(spec, states, len(self.widths), learning=int(max(exits)) + 1)
         return [Lesson(self._masked(spec, found[k], k), target, spec) for k in sorted(exits)], new
 
     def step(self, spec: Tensor, *states: Tensor) -> tuple[Tensor, ...]:

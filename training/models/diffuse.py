@@ -1,0 +1,174 @@
+"""Modified cold diffusion: enhancement as a ladder of milestones with less and less noise, each usable.
+
+After Kim & Jeong (scalable speech enhancement by modified cold diffusion). With noisy x = s + n the milestones are
+m_k = s + lam_k n, 1 = lam_0 > lam_1 > ... > lam_T = 0. Step k removes only what lies between two of them,
+m_{k+1} = m_k - r_k, here as a mask of its own small GRU: r_k = (1 - mask_k) m_k. All steps are cascaded within one
+frame, so more steps cost time but no delay, and every step keeps one recurrent state. Steps learn on what the steps
+before them really give, and now and then on the ideal milestone.
+
+`ordinary=True` is the rival: one network for all steps that estimates s from x_t = s + (t / T) n and is told t, with
+the update x_{t-1} = x_t - (x - s_hat) / T (Yen et al., cold diffusion for speech enhancement, for this degradation).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pse_stream.training.models.base import N_BINS, Lesson, SpectralNet, log_features, play_gru
+from pse_stream.training.models.level import level_step, running_level
+
+_LESSONS_AT_ONCE = 2  # steps judged per update: the loss costs more than a step
+_IDEAL_SHARE = 0.25  # of the updates: one of the steps is fed with the ideal milestone
+
+
+class StepNet(nn.Module):
+    """Features -> linear -> residual GRU -> mask: the smallest network of the house."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.view = nn.Linear(N_BINS, width)
+        self.block = nn.GRU(width, width, batch_first=True)
+        self.head = nn.Linear(width, N_BINS)
+        with torch.no_grad():
+            self.block.bias_ih_l0.zero_()
+            self.block.bias_hh_l0.zero_()
+            self.head.weight.mul_(0.5)
+            self.head.bias.fill_(1.0)  # start by letting most of the sound through
+
+    def forward(self, x: Tensor, state: Tensor, hint: Tensor) -> tuple[Tensor, Tensor]:
+        """Masks (batch, time, 257) from features of that shape; state (batch, width), hint (width,)."""
+        h = self.view(x) + hint
+        refined, last = self.block(h, state.unsqueeze(0))
+        return torch.sigmoid(self.head(h + refined)), last[0]
+
+    def step(self, x: Tensor, state: Tensor, hint: Tensor) -> tuple[Tensor, Tensor]:
+        """One frame, (1, 257)."""
+        h = self.view(x) + hint
+        refined, last = play_gru(self.block, h, state)
+        return torch.sigmoid(self.head(h + refined)), last
+
+
+class Diffuse(SpectralNet):
+    """`len(residual_db)` + 1 steps.
+
+    Parameters
+    ----------
+    width : int
+        Of every step's GRU.
+    residual_db : list of float
+        Noise left at the milestones before the last, in dB of amplitude: falling. The last milestone has none.
+    through : bool
+        Gradients flow through all steps (the joint training), or each step learns alone.
+    ordinary : bool
+        The rival of the module's text.
+    """
+
+    def __init__(
+        self,
+        width: int = 48,
+        residual_db: list[float] | tuple[float, ...] = (-3.0, -6.0, -9.0, -13.0, -18.0),
+        through: bool = False,
+        ordinary: bool = False,
+    ) -> None:
+        super().__init__()
+        self.width, self.through, self.ordinary = width, through, ordinary
+        self.n_levels = self.depth = len(residual_db) + 1
+        self.left = [10.0 ** (db / 20.0) for db in residual_db] + [0.0]  # lam after each step
+        if self.left != sorted(self.left, reverse=True) or self.left[0] >= 1.0:
+            raise ValueError(f"residual_db {residual_db} must be below zero and fall")
+        if ordinary:
+            self.left = [1.0 - (k + 1) / self.depth for k in range(self.depth)]
+        self.state_shapes = [(2,)] + [(width,)] * self.depth
+        self.register_buffer("mean", torch.zeros(N_BINS))
+        self.register_buffer("spread", torch.ones(N_BINS))
+        self.nets = nn.ModuleList(StepNet(width) for _ in range(1 if ordinary else self.depth))
+        self.hints = nn.Parameter(torch.zeros(self.depth, width), requires_grad=ordinary)  # which step it is
+
+    def at_level(self, level: int) -> Self:
+        """The network that stops after step `level` + 1; shares all weights."""
+        cut = copy.copy(self)
+        cut.depth = level + 1
+        cut.state_shapes = self.state_shapes[: 1 + cut.depth]
+        return cut
+
+    def level_name(self, level: int) -> str:
+        """What people read."""
+        return f"{level + 1} steps" if level else "1 step"
+
+    def features(self, spec: Tensor, level: Tensor) -> Tensor:
+        """Log spectrum relative to the running level of the noisy input; (..., 257)."""
+        return log_features(spec, level)
+
+    def set_statistics(self, features: Tensor) -> None:
+        """Mean and spread per bin from features (frames, 257)."""
+        self.mean.copy_(features.mean(0))
+        self.spread.copy_(features.std(0).clamp(min=0.05))
+
+    def _seen(self, now: Tensor, level: Tensor) -> Tensor:
+        return (self.features(now, level) - self.mean) / self.spread
+
+    def _net(self, index: int) -> StepNet:
+        net = self.nets[0 if self.ordinary else index]
+        assert isinstance(net, StepNet)
+        return net
+
+    def _next(self, noisy: Tensor, now: Tensor, mask: Tensor) -> Tensor:
+        estimate = now * mask.unsqueeze(-1)
+        return now - (noisy - estimate) / self.n_levels if self.ordinary else estimate
+
+    def forward(self, spec: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """See `SpectralNet.forward`."""
+        level, level_state = running_level(spec, states[0])
+        now, new = spec, [level_state]
+        for index in range(self.depth):
+            mask, last = self._net(index)(self._seen(now, level), states[1 + index], self.hints[index])
+            now = self._next(spec, now, mask)
+            new.append(last)
+        return now, new
+
+    def lessons(
+        self, spec: Tensor, target: Tensor, states: list[Tensor], draw: np.random.Generator
+    ) -> tuple[list[Lesson], list[Tensor]]:
+        """Every step's milestone, two of them judged; the rival estimates the clean signal from ideal mixtures."""
+        level, level_state = running_level(spec, states[0])
+        noise = spec - target
+        chosen = set(draw.choice(self.depth, size=min(_LESSONS_AT_ONCE, self.depth), replace=False).tolist())
+        ideal = int(draw.integers(1, self.depth)) if self.depth > 1 and draw.random() < _IDEAL_SHARE else 0
+        now, new, lessons = spec, [level_state], []
+        for index in range(self.depth):
+            if self.ordinary or index == ideal > 0:
+                now = target + (self.left[index - 1] if index else 1.0) * noise
+            if not self.through:
+                now = now.detach()
+            with torch.set_grad_enabled(self.through or index in chosen):
+                mask, last = self._net(index)(self._seen(now, level), states[1 + index], self.hints[index])
+                estimate = now * mask.unsqueeze(-1)
+            if index in chosen:
+                goal = target if self.ordinary else target + self.left[index] * noise
+                lessons.append(Lesson(estimate, goal, spec))
+            now = estimate
+            new.append(last)
+        return lessons, new
+
+    def step(self, spec: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """One frame through `depth` steps."""
+        level, level_state = level_step(spec, states[0])
+        now, new = spec, [level_state]
+        for index in range(self.depth):
+            mask, last = self._net(index).step(self._seen(now, level[:, 0]), states[1 + index], self.hints[index])
+            now = self._next(spec, now, mask)
+            new.append(last)
+        return (now, *new)
+
+    def macs_per_frame(self) -> int:
+        """2 F w + 6 w^2 for every step."""
+        return self.depth * (2 * N_BINS * self.width + 6 * self.width * self.width)
+
+    def parameter_count(self) -> int:
+        """Of the steps that are played."""
+        return sum(p.numel() for net in self.nets[: self.depth] for p in net.parameters())
