@@ -67,11 +67,11 @@ class GraphVoice:
 
     def _bind(self, turn: int) -> Any:
         level, binding = self.graph.level, self.graph.session.io_binding()
-        _bind_input(binding, level.input.name, self._noisy)
-        _bind_output(binding, level.output, self._clean)
+        bind_input(binding, level.input.name, self._noisy)
+        bind_output(binding, level.output, self._clean)
         for state, pair in zip(level.states, self._states, strict=True):
-            _bind_input(binding, state.input, pair[turn])
-            _bind_output(binding, state.output, pair[1 - turn])
+            bind_input(binding, state.input, pair[turn])
+            bind_output(binding, state.output, pair[1 - turn])
         return binding
 
     def play(self, frame: Complex64s, out: Complex64s) -> None:
@@ -297,11 +297,11 @@ def _same(promised: dict[str, tuple[int, ...]], found: Any, where: str) -> None:
             )
 
 
-def _bind_input(binding: Any, name: str, array: Float32s) -> None:
+def bind_input(binding: Any, name: str, array: Float32s) -> None:
     """Let the graph read this very memory; whoever calls keeps the array alive."""
     binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
 
 
-def _bind_output(binding: Any, name: str, array: Float32s) -> None:
+def bind_output(binding: Any, name: str, array: Float32s) -> None:
     """Let the graph write this very memory; whoever calls keeps the array alive."""
     binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)

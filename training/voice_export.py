@@ -19,7 +19,7 @@ import soundfile
 import torch
 
 from pse_stream.dsp.spec import Float32s
-from pse_stream.engines.gate.embedding import VoiceNetwork, readings
+from pse_stream.engines.gate.embedding import VoiceNetwork, VoiceStream, readings
 from pse_stream.engines.gate.voice_package import SCHEMA, VoiceDescription, VoicePackage, write_voice
 from pse_stream.training.corpus import open_packs
 from pse_stream.training.embedding import equal_error_rate
@@ -139,9 +139,9 @@ def export(run: Path, folder: Path, *, version: str, data: Path, cache: Path) ->
 def _compare(package: VoicePackage) -> None:
     """The graph gives what torch gave, presence and SNR too."""
     network, wanted = VoiceNetwork(package), package.golden
-    states, rows = network.zero_states(), []
+    stream, rows = VoiceStream(network), []
     for block in wanted["blocks"]:
-        reading, states = network.run(block[None], states)
+        reading = stream.hear(block)
         rows.append((*reading.vector, reading.presence, reading.snr_db))
     expected = np.concatenate([wanted["voice"], wanted["presence"], wanted["snr"]], axis=1)
     error = float(np.abs(np.array(rows) - expected).max() / np.abs(expected).max())

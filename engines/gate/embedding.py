@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,7 +50,6 @@ class VoiceNetwork:
         self.dim, self.block_hops, self.stride = told.dim, told.block_hops, told.stride
         self.frames = told.block_hops // told.stride
         self.session = open_session(package.graph, f"voice network {package.folder}")
-        self.names = [f"state_{k}" for k in range(len(told.states))]
         self._check_golden()
 
     @property
@@ -58,22 +57,10 @@ class VoiceNetwork:
         """Vectors of networks with different fingerprints cannot be compared."""
         return self.package.fingerprint
 
-    def run(self, block: Float32s, states: list[Float32s]) -> tuple[VoiceReading, list[Float32s]]:
-        """One block (1, frames, 257, 2); the reading and the new states."""
-        feeds = dict(zip(self.names, states, strict=True))
-        vector, presence, snr_db, *new = self.session.run(None, {"block": block, **feeds})
-        return VoiceReading(vector[0], float(presence[0, 0]), float(snr_db[0, 0])), new
-
-    def zero_states(self) -> list[Float32s]:
-        """A fresh start."""
-        return [np.zeros(shape, np.float32) for shape in self.package.description.states]
-
     def _check_golden(self) -> None:
-        golden, states, found = self.package.golden, self.zero_states(), []
-        for block in golden["blocks"]:
-            reading, states = self.run(block[None], states)
-            found.append(reading.vector)
-        error = float(np.linalg.norm(np.stack(found) - golden["voice"]) / np.linalg.norm(golden["voice"]))
+        golden, stream = self.package.golden, VoiceStream(self)
+        found = np.stack([stream.hear(block).vector.copy() for block in golden["blocks"]])
+        error = float(np.linalg.norm(found - golden["voice"]) / np.linalg.norm(golden["voice"]))
         if not error <= GOLDEN_TOLERANCE:
             raise EngineError(
                 f"voice network {self.package.folder}: plays its golden blocks with a relative error of {error:.2g}; "
@@ -84,16 +71,36 @@ class VoiceNetwork:
 
 
 class VoiceStream:
-    """One stream of frames through the network."""
+    """One stream of frames through the network; arrays are bound once, as in `onnx.GraphVoice`."""
 
     def __init__(self, network: VoiceNetwork) -> None:
         self.network = network
         self._block = np.zeros((1, network.frames, ENGINE_BINS, 2), np.float32)
         self._frames: Complex64s = self._block.view(np.complex64)[0, ..., 0]  # (frames, 257) view
-        self.reset()
+        self._vector = np.zeros((1, network.dim), np.float32)
+        self._presence, self._snr = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32)
+        shapes = network.package.description.states
+        self._states = [(np.zeros(shape, np.float32), np.zeros(shape, np.float32)) for shape in shapes]
+        self._bindings = (self._bind(0), self._bind(1))
+        self._turn = self._hops = 0
+
+    def _bind(self, turn: int) -> Any:
+        from pse_stream.engines.onnx import bind_input, bind_output
+
+        binding = self.network.session.io_binding()
+        bind_input(binding, "block", self._block)
+        for name, array in (("voice", self._vector), ("presence", self._presence), ("snr", self._snr)):
+            bind_output(binding, name, array)
+        for k, pair in enumerate(self._states):
+            bind_input(binding, f"state_{k}", pair[turn])
+            bind_output(binding, f"state_{k}_out", pair[1 - turn])
+        return binding
 
     def push(self, frame: Complex64s) -> VoiceReading | None:
-        """Hear one frame, (257,) complex64, all finite; a reading when a block is complete, every 32nd hop."""
+        """Hear one frame, (257,) complex64, all finite; a reading when a block is complete, every 32nd hop.
+
+        The reading's vector is a view that the next reading overwrites.
+        """
         self._hops += 1
         if self._hops % self.network.stride:
             return None
@@ -101,13 +108,23 @@ class VoiceStream:
         if self._hops < self.network.block_hops:
             return None
         self._hops = 0
-        reading, self._states = self.network.run(self._block, self._states)
-        return reading
+        return self._run()
+
+    def hear(self, block: Float32s) -> VoiceReading:
+        """One whole block, (frames, 257, 2): every `stride`-th frame; as `push`."""
+        self._block[0] = block
+        return self._run()
+
+    def _run(self) -> VoiceReading:
+        self.network.session.run_with_iobinding(self._bindings[self._turn])
+        self._turn = 1 - self._turn
+        return VoiceReading(self._vector[0], float(self._presence[0, 0]), float(self._snr[0, 0]))
 
     def reset(self) -> None:
         """Forget the past."""
         self._hops = 0
-        self._states = self.network.zero_states()
+        for pair in self._states:
+            pair[self._turn].fill(0.0)
 
 
 @cache
@@ -125,8 +142,11 @@ def shipped_network() -> VoiceNetwork:
 def readings(samples: Float32s, network: VoiceNetwork | None = None) -> list[VoiceReading]:
     """Every block of a recording, (n,) float32 at 16 kHz, from a fresh start."""
     stream = VoiceStream(network or shipped_network())
-    heard = [stream.push(frame) for frame in transform(np.asarray(samples, np.float32), STFTSpec(ENGINE_RATE))]
-    return [reading for reading in heard if reading is not None]
+    heard = []
+    for frame in transform(np.asarray(samples, np.float32), STFTSpec(ENGINE_RATE)):
+        if (reading := stream.push(frame)) is not None:
+            heard.append(reading._replace(vector=reading.vector.copy()))
+    return heard
 
 
 def embed(samples: Float32s, network: VoiceNetwork | None = None) -> Float32s:

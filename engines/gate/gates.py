@@ -45,7 +45,7 @@ class Evidence:
         share = max(1.0 - math.exp(-BLOCK_S / SNR_S), 1.0 / (self.readings + 1))
         self._snr_db += share * (reading.snr_db - self._snr_db)
         self.readings += 1
-        self.vector[:-2] = self._voice / max(float(np.linalg.norm(self._voice)), 1e-9)
+        self.vector[:-2] = self._voice / max(math.sqrt(self._voice.dot(self._voice)), 1e-9)
         self.vector[-2] = self._snr_db / SNR_SCALE_DB
         self.vector[-1] = 1.0
         return True
@@ -83,9 +83,9 @@ class Gate:
         """Take a reading in; True if the choice changed."""
         if not self.evidence.hear(reading) or self.evidence.seconds < FIRST_S:
             return False
-        logits = self.weights @ self.evidence.vector
+        logits = self.weights.dot(self.evidence.vector)
         self.scores = softmax(logits)
-        best = int(np.argmax(logits))
+        best = int(logits.argmax())
         if self.chosen < 0:
             self.chosen = best
             return True
