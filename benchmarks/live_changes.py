@@ -25,8 +25,8 @@ import numpy as np
 from scipy.signal import butter, sosfilt
 
 from pse_stream.control.catalog import SystemCatalog
-from pse_stream.control.commands import decode
 from pse_stream.control.desk import Desk
+from pse_stream.control.messages import decode
 from pse_stream.dsp.spec import Float32s
 from pse_stream.engines.registry import available
 from pse_stream.streaming.denoiser import Denoiser

@@ -5,9 +5,9 @@ In the order in which a wish meets them:
     ctl, ctl_parser, ctl_verbs, ctl_text   a command line that a hotkey can wait for
     client, connection, link, reader       the public Python interface: verbs, asking again, sockets and keys, telemetry
     tui/                                   the terminal screen, a program of its own
-    instance, keys, zap, listener          where the sockets are, and who may use them
+    instance, keys, allowed, zap, listener          where the sockets are, and who may use them
     server, reception, underway, sessions, budget   the server's thread: messages in, answers out, all of it bounded
-    commands, faults                       the protocol: methods with typed parameters, refusals with stable names
+    commands, messages, faults             the protocol: methods with typed parameters, JSON, refusals with stable names
     desk, patch, catalog, self_check       from requests to the denoiser's commands, and to answers
     contract                               what all this needs of a denoiser
     telemetry, topics, spectrum            what is pushed to whoever listens

@@ -12,12 +12,11 @@ import threading
 import time
 from typing import Any, NamedTuple, Self
 
-from pse_stream.control.faults import NoAnswerError, RemoteError
+from pse_stream.control.faults import PROTOCOL, NoAnswerError, RemoteError
 from pse_stream.control.instance import DEFAULT_INSTANCE, running_pid
 from pse_stream.control.link import Address, Closing, Link, Message, find_keys, no_answer
 from pse_stream.errors import ControlError
 
-PROTOCOL = "1.0"
 _HELLO_S = 1.0  # a denoiser that runs answers within milliseconds
 _SLOW_S = 15.0  # looks at hardware, loads a network, or opens a device
 _SLOW = frozenset({"doctor", "devices.list", "devices.set", "engine.list", "engine.set", "profile.use", "config.patch"})

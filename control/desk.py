@@ -13,9 +13,9 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from pse_stream.control import commands as wire
-from pse_stream.control.commands import Refusal, Request
 from pse_stream.control.contract import DenoiserLike
 from pse_stream.control.faults import fault_of
+from pse_stream.control.messages import Refusal, Request
 from pse_stream.control.patch import Patch, difference
 from pse_stream.errors import PseError
 from pse_stream.streaming import settings as local

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from pse_stream.errors import ControlError
 
+PROTOCOL = "1.0"  # spoken by this client and this server
+
 
 class Fault(NamedTuple):  # not a dataclass: that import alone costs 10 ms
     """One way to be refused."""

@@ -14,22 +14,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
+from pse_stream.control.allowed import NAME, Z85, Allowed, Role, read_allowed, read_private
 from pse_stream.errors import ControlError
 
-Role = Literal["observe", "control"]
-ROLES: tuple[Role, ...] = get_args(Role)
-
 SERVER_KEY = "server"  # the name of the denoiser's own pair
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}\Z")
-_Z85 = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +35,6 @@ class KeyPair:
 
     def __repr__(self) -> str:
         return f"KeyPair({self.name!r}, {self.public!r}, secret hidden)"
-
-
-@dataclass(frozen=True, slots=True)
-class Allowed:
-    """Somebody who may talk to this denoiser."""
-
-    name: str
-    role: Role
-    public: str
 
 
 def fingerprint(public: str) -> str:
@@ -113,7 +97,7 @@ class Keyring:
         _check_name(name)
         path = self.folder / f"{name}.secret"
         try:
-            text = _read_private(path)
+            text = read_private(path)
         except FileNotFoundError:
             raise ControlError(
                 f"there is no key {name!r} in {self.folder}.",
@@ -122,7 +106,7 @@ class Keyring:
             ) from None
         fields = dict(line.split(maxsplit=1) for line in text.splitlines() if " " in line and not line.startswith("# "))
         public, secret = fields.get("public", ""), fields.get("secret", "")
-        if not (_Z85.match(public) and _Z85.match(secret)):
+        if not (Z85.match(public) and Z85.match(secret)):
             raise ControlError(f"the key file {path} is damaged; expected a public and a secret line.", name="bad_key")
         return KeyPair(name, public, secret)
 
@@ -138,12 +122,12 @@ class Keyring:
         ControlError
             If it is none of these.
         """
-        if _Z85.match(text):
+        if Z85.match(text):
             return text
         for path in (Path(text), self.folder / f"{text}.public"):
             if path.is_file():
                 words = path.read_text(encoding="utf-8", errors="replace").split()
-                if words and _Z85.match(words[0]):
+                if words and Z85.match(words[0]):
                     return words[0]
         raise ControlError(
             f"{text!r} is no public key.",
@@ -196,7 +180,7 @@ class Keyring:
         except FileNotFoundError:
             return {}
         pairs = (line.split() for line in lines)
-        return {pair[0]: pair[1] for pair in pairs if len(pair) == 2 and _Z85.match(pair[1])}
+        return {pair[0]: pair[1] for pair in pairs if len(pair) == 2 and Z85.match(pair[1])}
 
     def _make_folder(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -207,85 +191,9 @@ class Keyring:
         _write(self.allowed_path, head + "".join(f"{e.public} {e.role} {e.name}\n" for e in entries))
 
 
-class AllowList:
-    """The allow-list as a running server sees it: read again when the file changes; unreadable means nobody."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stamp: tuple[int, int, int] | None = None
-        self._by_public: dict[str, Allowed] = {}
-        self._keys: frozenset[str] = frozenset()
-        self.problem = ""  # why nobody is let in
-
-    def get(self, public: str) -> Allowed | None:
-        """Who holds this key, if they are allowed."""
-        self.refresh()
-        return self._by_public.get(public)
-
-    def refresh(self) -> None:
-        """Read the file if it changed."""
-        try:
-            found = self._path.stat()
-            stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
-        except OSError:
-            stamp = (0, 0, 0)
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
-        try:
-            self._by_public = {entry.public: entry for entry in read_allowed(self._path)}
-            self.problem = ""
-        except ControlError as error:
-            self._by_public = {}
-            self.problem = str(error)
-        self._keys = frozenset(self._by_public)
-
-    def keys(self) -> frozenset[str]:
-        """Public keys that are let in."""
-        self.refresh()
-        return self._keys
-
-
-def read_allowed(path: Path) -> list[Allowed]:
-    """Entries of an allow-list; none if there is no file.
-
-    Raises
-    ------
-    ControlError
-        If others can change the file, or a line cannot be read.
-    """
-    try:
-        text = _read_private(path, forbidden=0o022)
-    except FileNotFoundError:
-        return []
-    entries = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith("# "):
-            continue
-        words = line.split()
-        if len(words) != 3 or not _Z85.match(words[0]) or words[1] not in ROLES or not _NAME.match(words[2]):
-            raise ControlError(
-                f"{path} line {number} cannot be read; expected: public-key observe|control name.", name="bad_key"
-            )
-        role: Role = "control" if words[1] == "control" else "observe"
-        entries.append(Allowed(words[2], role, words[0]))
-    return entries
-
-
 def _check_name(name: str) -> None:
-    if not _NAME.match(name):
+    if not NAME.match(name):
         raise ControlError(f"{name!r} cannot name a key; expected 1 to 32 of a-z, 0-9, dot, - and _", name="bad_key")
-
-
-def _read_private(path: Path, forbidden: int = 0o077) -> str:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        if mode & forbidden:
-            verb = "read" if forbidden & 0o044 else "changed"
-            raise ControlError(
-                f"{path} can be {verb} by others ({mode:04o}).", name="key_mode", hint=f"Fix: chmod 600 {path}"
-            )
-        return file.read()
 
 
 def _write(path: Path, text: str, mode: int = 0o600) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pse_stream.control.keys import SERVER_KEY, Allowed, KeyPair, Keyring, Role, fingerprint
+from pse_stream.control.allowed import Allowed, Role
+from pse_stream.control.keys import SERVER_KEY, KeyPair, Keyring, fingerprint
 from pse_stream.control.link import normal_tcp
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import zmq
 
-from pse_stream.control.commands import MESSAGE_BYTES
 from pse_stream.control.instance import DEFAULT_PORT
 from pse_stream.control.keys import SERVER_KEY, KeyPair, Keyring
+from pse_stream.control.messages import MESSAGE_BYTES
 from pse_stream.control.telemetry import Telemetry
 from pse_stream.errors import ControlError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import replace
 
-from pse_stream.control.commands import Refusal
 from pse_stream.control.contract import DenoiserLike
+from pse_stream.control.messages import Refusal
 from pse_stream.errors import PseError
 from pse_stream.streaming import settings as local
 from pse_stream.streaming.settings import Applied, Command, Settings

@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from pse_stream.control.commands import MESSAGE_BYTES, METHODS, PROTOCOL, Method
-from pse_stream.control.faults import FAULTS
+from pse_stream.control.commands import METHODS, Method
+from pse_stream.control.faults import FAULTS, PROTOCOL
 from pse_stream.control.instance import DEFAULT_PORT
+from pse_stream.control.messages import MESSAGE_BYTES
 from pse_stream.control.sessions import NEWCOMERS_PER_S, REQUEST_BURST, REQUESTS_PER_S
 from pse_stream.control.topics import OPT_IN, TOPICS, sample
 

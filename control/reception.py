@@ -17,10 +17,12 @@ import zmq
 
 from pse_stream import __version__
 from pse_stream.control import commands as wire
+from pse_stream.control import messages
+from pse_stream.control.allowed import AllowList
 from pse_stream.control.audit import AuditLog
-from pse_stream.control.commands import PROTOCOL, Refusal, Request
 from pse_stream.control.desk import Desk, plain_result, refusal_of
-from pse_stream.control.keys import AllowList
+from pse_stream.control.faults import PROTOCOL
+from pse_stream.control.messages import Refusal, Request
 from pse_stream.control.sessions import (
     MAX_PENDING,
     NEWCOMERS_PER_S,
@@ -85,17 +87,17 @@ class Reception:
             self._read(peer, session, message, now)
             return True
         # Nothing but the id is looked at: a flood must not cost more than this.
-        refusal = Refusal("rate_limited", text, request_id=wire.id_of(message), data={"retry_after_ms": wait_ms})
-        self._send(peer, wire.encode_refusal(refusal))
+        refusal = Refusal("rate_limited", text, request_id=messages.id_of(message), data={"retry_after_ms": wait_ms})
+        self._send(peer, messages.encode_refusal(refusal))
         self._audit.refused(self._name(user), "", refusal.name, text)
         return False
 
     def _read(self, peer: Peer, session: Session, message: bytes, now: float) -> None:
         request: Request | None = None
         try:
-            request = wire.decode(message)
+            request = messages.decode(message)
             if isinstance(request.params, wire.Hello):
-                self._send(peer, wire.encode_result(request.id, self._hello(peer, session, request.params)))
+                self._send(peer, messages.encode_result(request.id, self._hello(peer, session, request.params)))
                 return
             if not session.greeted:
                 raise Refusal("hello_needed", "the first message of a connection must be hello")
@@ -132,7 +134,7 @@ class Reception:
             "topics": list(TOPICS),
             "telemetry_port": peer.telemetry_port,
             "revision": self._desk.denoiser.snapshot.revision,
-            "limits": {"message_bytes": wire.MESSAGE_BYTES, "requests_per_s": REQUESTS_PER_S},
+            "limits": {"message_bytes": messages.MESSAGE_BYTES, "requests_per_s": REQUESTS_PER_S},
         }
 
     # -- who may ----------------------------------------------------------------------------------------------------
@@ -170,7 +172,7 @@ class Reception:
 
     def _question(self, peer: Peer, session: Session, request: Request, now: float) -> None:
         if not self._desk.is_slow(request):
-            self._send(peer, wire.encode_result(request.id, self._desk.answer(request)))
+            self._send(peer, messages.encode_result(request.id, self._desk.answer(request)))
             return
         self._insist_room(session, slow=True)
         errand = Errand(request, peer, session, now + APPLY_S, slow=True)
@@ -217,13 +219,13 @@ class Reception:
             self._accepted(errand, future.result())
             return
         refusal = self._refusal(errand.request, error)
-        self._send_kept(errand, wire.encode_refusal(refusal))
+        self._send_kept(errand, messages.encode_refusal(refusal))
         self._audit.refused(self._name(errand.session.user), errand.request.method.name, refusal.name, refusal.text)
 
     def _accepted(self, errand: Errand, result: object) -> None:
         request = errand.request
         outcome = plain_result(result) if isinstance(result, Applied) else result
-        self._send_kept(errand, wire.encode_result(request.id, outcome))
+        self._send_kept(errand, messages.encode_result(request.id, outcome))
         if request.method.changes:
             self.changed = True
             user, asked = self._name(errand.session.user), msgspec.to_builtins(request.params)
@@ -240,7 +242,7 @@ class Reception:
         refusal = self._refusal(request, error)
         method = request.method.name if request is not None else ""
         self._audit.refused(self._name(user), method, refusal.name, refusal.text)
-        self._send(peer, wire.encode_refusal(refusal))
+        self._send(peer, messages.encode_refusal(refusal))
 
     def _refusal(self, request: Request | None, error: BaseException) -> Refusal:
         refusal = refusal_of(error)
@@ -270,7 +272,7 @@ class Reception:
                 continue
             future.cancel()
             refusal = Refusal("stopping", "the denoiser is shutting down", request_id=errand.request.id)
-            self._send(errand.peer, wire.encode_refusal(refusal))
+            self._send(errand.peer, messages.encode_refusal(refusal))
         self._jobs.shutdown(wait=False, cancel_futures=True)
         self.under_way.close()
 

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import zmq
 
+from pse_stream.control.allowed import AllowList
 from pse_stream.control.audit import AuditLog
 from pse_stream.control.budget import TokenBucket
 from pse_stream.control.desk import Desk
 from pse_stream.control.instance import DEFAULT_INSTANCE, InstanceLock, control_path, telemetry_path
-from pse_stream.control.keys import AllowList, Keyring
+from pse_stream.control.keys import Keyring
 from pse_stream.control.listener import Listener, Socket, network_key, parse_tcp
 from pse_stream.control.reception import LOCAL, Reception
 from pse_stream.control.sessions import Peer

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 import zmq
 
-from pse_stream.control.commands import encode
 from pse_stream.control.contract import DenoiserLike
+from pse_stream.control.messages import encode
 from pse_stream.control.spectrum import Tap
 from pse_stream.control.topics import OPT_IN, PERIOD_S, TOPICS, Content
 

@@ -20,8 +20,8 @@ from typing import Any
 
 import msgspec
 
-from pse_stream.control.commands import encode
 from pse_stream.control.contract import DenoiserLike
+from pse_stream.control.messages import encode
 from pse_stream.control.spectrum import BANDS, FLOOR_DB, Tap, bands_db
 from pse_stream.streaming.snapshot import Meters, Snapshot
 

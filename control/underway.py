@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from pse_stream.control.commands import Request
+from pse_stream.control.messages import Request
 from pse_stream.control.sessions import AnswerKey, Peer, Session
 
 APPLY_S = 10.0  # what has not been answered by then is answered for

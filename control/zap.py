@@ -9,7 +9,7 @@ from __future__ import annotations
 import zmq
 from zmq.utils import z85
 
-from pse_stream.control.keys import AllowList
+from pse_stream.control.allowed import AllowList
 
 ENDPOINT = "inproc://zeromq.zap.01"
 _VERSION = b"1.0"

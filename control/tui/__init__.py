@@ -2,7 +2,8 @@
 
     feed.py         a thread: telemetry in, batches out; notices when the denoiser is gone and tries again
     model.py        what is known now, peaks held, loads remembered; knows no terminal
-    widgets         header, meters, spectrogram, load, gate and governor, events: one file each
+    panel.py        a part that is text; panels.py, events.py and spectrogram.py are what there is
+    canvas.py       draws what moves, past the compositor
     dialogs.py      choose from a list, type a number, confirm, help
     actions.py      what can be done: the keys, the palette and the help come from it
     wishes.py       the actions that ask the denoiser for something

@@ -1,7 +1,8 @@
 """The screen of a running denoiser: panels over a model, fed by a thread, changing things through a client of its own.
 
-Drawing is bounded three times: the feed gives at most ten batches a second, panels draw only if their words changed,
-and Textual draws at most 15 frames a second (TEXTUAL_FPS, set by whoever imports this first).
+Drawing is bounded: the feed gives at most ten batches a second, panels draw only the lines that changed, what moves is
+drawn past the compositor (canvas.py), and Textual draws at most 15 frames a second (TEXTUAL_FPS, set by whoever imports
+this first).
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from textual.widgets import Footer, Input
 
 from pse_stream.control.client import ControlClient
 from pse_stream.control.tui.actions import ACTIONS, key_table
+from pse_stream.control.tui.canvas import Canvas
 from pse_stream.control.tui.dialogs import HelpDialog
 from pse_stream.control.tui.events import Events
 from pse_stream.control.tui.feed import Batch, Connected, Feed, Lost, Told
 from pse_stream.control.tui.model import Model
-from pse_stream.control.tui.panels import Delay, Devices, Gate, Governor, Header, Meters, Panel
+from pse_stream.control.tui.panel import Panel
+from pse_stream.control.tui.panels import Delay, Devices, Gate, Governor, Header, Meters
 from pse_stream.control.tui.spectrogram import Spectrogram
 from pse_stream.control.tui.wishes import WishingApp
 
@@ -102,6 +105,7 @@ class TuiApp(WishingApp):
         topics = (*TOPICS, "spectrum") if self._spectrogram else TOPICS
         self._feed = Feed(client.twin(), topics, self._tell)
         self._column_due = self._words_due = 0.0
+        self._canvas = Canvas(self, covered=self.has_notices)
         self._meters = Meters(self.model, unicode=unicode, id="meters")
         look = {"colour": self._colour, "unicode": unicode}
         self._spectrograms = [
@@ -162,10 +166,11 @@ class TuiApp(WishingApp):
                 if "spectrum" in messages:
                     self._draw_spectrum(messages["spectrum"].data, now)
                 if "meters" in messages:
-                    self._meters.refresh_text()
+                    self._meters.refresh_text(self._canvas)
                 if now >= self._words_due or "governor" in messages:
                     self._words_due = now + TEXT_S
-                    self._draw_words()
+                    self._draw_words(self._canvas)
+                self._canvas.flush()
 
     def _draw_spectrum(self, data: dict[str, Any], now: float) -> None:
         if now < self._column_due:
@@ -174,11 +179,11 @@ class TuiApp(WishingApp):
         for spectrogram in self._spectrograms:
             bands = data.get(spectrogram.key)
             if bands and self._spectrogram:
-                spectrogram.add(bands)
+                spectrogram.add(bands, self._canvas)
 
-    def _draw_words(self) -> None:
+    def _draw_words(self, canvas: Canvas | None = None) -> None:
         for panel in self.query(Panel):
-            panel.refresh_text()
+            panel.refresh_text(canvas)
 
     def _count_down(self) -> None:
         """While nothing is heard, time still passes."""

@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 
 from pse_stream.control.tui.model import Model
-from pse_stream.control.tui.panels import Panel
+from pse_stream.control.tui.panel import Panel
 
 
 class Events(Panel):

@@ -1,75 +1,40 @@
 """A live spectrogram in half-block characters: two bands per row, one column per look, drawn as a sweep.
 
 A picture that scrolls changes every cell ten times a second: that is what makes terminal displays cost a third of a
-core. Here a cursor runs from left to right and only its column is drawn anew, as on an oscilloscope. The columns stand
-in narrow tiles, because Textual sends a changed widget from its left edge on.
+core. Here a cursor runs from left to right and only its column is drawn anew, as on an oscilloscope.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, log10
+from math import log10
 
 from rich.segment import Segment
 from rich.style import Style
-from rich.text import Text
-from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
-from textual.widgets import Static
 
 from pse_stream.control.tui import glyphs
+from pse_stream.control.tui.canvas import Canvas
 
 FLOOR_DB, TOP_DB = -95.0, -20.0  # of the ramp; quiet rooms below, loud vowels above
-TILE_COLUMNS = 24  # wider: more bytes a column; narrower: more tiles for Textual to walk through at each frame
 _HZ_MARKS = ((8000, "8k"), (2000, "2k"), (500, "500"))
 _LABEL_CELLS = 4
 _EMPTY = Segment(" ")
+_DIM, _BOLD = Style(dim=True), Style(bold=True)
 
 
-class Tile(Widget):
-    """A few columns of a spectrogram; rows are given to Textual as they are kept."""
+class Spectrogram(Widget, can_focus=True):
+    """One signal's bands over time under a title; `colour` False draws shades instead.
 
-    DEFAULT_CSS = f"Tile {{ width: {TILE_COLUMNS}; height: 1fr; }}"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._rows: list[list[Segment]] = []
-        self._strips: list[Strip] = []  # of the rows; kept, because Textual asks for all tiles when one has changed
-
-    def on_resize(self) -> None:
-        """Begin anew: what was drawn had another height."""
-        self._rows = [[_EMPTY] * TILE_COLUMNS for _ in range(self.size.height)]
-        self._strips = [Strip(row, TILE_COLUMNS) for row in self._rows]
-
-    def put(self, column: int, cells: Sequence[Segment]) -> None:
-        """Draw one column, top cell first; one of another height is left out."""
-        if len(cells) == len(self._rows):
-            for row, cell in zip(self._rows, cells, strict=True):
-                row[column] = cell
-            self._strips = [Strip(row, TILE_COLUMNS) for row in self._rows]
-            self.refresh(Region(column, 0, 1, len(cells)))
-
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """Rows as strips, without Textual's own cache, which would make every cell anew."""
-        strips = self._strips[crop.y : crop.bottom]
-        if crop.x or crop.width < TILE_COLUMNS:
-            strips = [strip.crop(crop.x, crop.right) for strip in strips]
-        return strips
-
-
-class Spectrogram(Vertical, can_focus=True):
-    """One signal's bands over time; `colour` False draws shades instead."""
-
-    DEFAULT_CSS = """
-    Spectrogram { height: 1fr; width: 1fr; }
-    Spectrogram > Static { height: 1; text-style: dim; text-wrap: nowrap; }
-    Spectrogram:focus > Static { text-style: bold; }
-    Spectrogram > Horizontal { height: 1fr; overflow: hidden; }
-    Spectrogram Static.scale { width: 4; height: 1fr; text-style: dim; }
+    Parameters
+    ----------
+    key : str
+        Of the spectrum topic: `in_db` or `out_db`.
     """
+
+    DEFAULT_CSS = "Spectrogram { height: 1fr; width: 1fr; }"
     HELP = (
         "Spectrogram: low notes at the bottom (mel scale, 0 to 8 kHz), time runs to the right and starts again at "
         "the left; the gap is now. Bright is loud. Compare `in` with `out`: what is only in `in` was taken away."
@@ -81,9 +46,9 @@ class Spectrogram(Vertical, can_focus=True):
         super().__init__(id=id)
         self.key, self.title = key, title
         self.colour, self.unicode = colour, unicode
-        self._tiles: list[Tile] = []
-        self._columns = 0
-        self._at = 0
+        self._rows: list[list[Segment]] = []  # cells, without title and scale
+        self._labels: list[Segment] = []
+        self._at = 0  # the column that is drawn next
         ramp = [Style(color=f"color({number})").color for number in glyphs.RAMP]
         self._styles = {
             (high, low): Style(color=ramp[high], bgcolor=ramp[low])
@@ -91,40 +56,49 @@ class Spectrogram(Vertical, can_focus=True):
             for low in range(len(ramp))
         }
 
-    def compose(self) -> ComposeResult:
-        """A title, and a row of scale and tiles."""
-        line = "─" if self.unicode else "-"
-        yield Static(f"{line} {self.title} ".ljust(400, line), markup=False)
-        with Horizontal():
-            yield Static(classes="scale", markup=False)
+    @property
+    def columns(self) -> int:
+        """Cells of time."""
+        return max(1, self.size.width - _LABEL_CELLS)
+
+    @property
+    def drawn(self) -> int:
+        """Columns that show something; the gap does not."""
+        return sum(cell is not _EMPTY for cell in self._rows[-1]) if self._rows else 0
 
     def on_resize(self) -> None:
-        """As many tiles as the width needs, and a scale as high as they are."""
-        self._columns = max(1, self.size.width - _LABEL_CELLS)
+        """Begin anew: what was drawn had another size."""
+        height = max(1, self.size.height - 1)
+        self._rows = [[_EMPTY] * self.columns for _ in range(height)]
+        self._labels = [Segment(_label(y, height).ljust(_LABEL_CELLS), _DIM) for y in range(height)]
         self._at = 0
-        row = self.query_one(Horizontal)
-        wanted = ceil(self._columns / TILE_COLUMNS)
-        while len(self._tiles) > wanted:
-            self._tiles.pop().remove()
-        fresh = [Tile() for _ in range(wanted - len(self._tiles))]
-        self._tiles += fresh
-        row.mount(*fresh)
-        height = max(1, self.size.height - 1)
-        self.query_one(".scale", Static).update(Text("\n".join(_label(y, height) for y in range(height))))
+        self.refresh()
 
-    def add(self, bands_db: Sequence[int]) -> None:
+    def add(self, bands_db: Sequence[int], canvas: Canvas) -> None:
         """Draw one more column, and the gap after it."""
-        if not self._tiles:
+        if not self._rows:
             return
-        height = max(1, self.size.height - 1)
+        height = len(self._rows)
         cells = [self._cell(bands_db, 2 * (height - y) - 1, 2 * height) for y in range(height)]
-        self._put(self._at, cells)
-        self._at = (self._at + 1) % self._columns
-        self._put(self._at, [_EMPTY] * height)
+        self._put(self._at, cells, canvas)
+        self._at = (self._at + 1) % self.columns
+        self._put(self._at, [_EMPTY] * height, canvas)
 
-    def _put(self, column: int, cells: Sequence[Segment]) -> None:
-        tile, within = divmod(column, TILE_COLUMNS)
-        self._tiles[tile].put(within, cells)
+    def _put(self, column: int, cells: Sequence[Segment], canvas: Canvas) -> None:
+        for row, cell in zip(self._rows, cells, strict=True):
+            row[column] = cell
+        part = Region(column + _LABEL_CELLS, 1, 1, len(cells))
+        canvas.draw(self, part, [Strip([cell], 1) for cell in cells])
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Title and rows; asked for when something else has changed, a column is drawn by itself."""
+        line = "─" if self.unicode else "-"
+        title = f"{line} {self.title} ".ljust(self.size.width, line)
+        lines = [[Segment(title, _BOLD if self.has_focus else _DIM)]]
+        lines += [[label, *row] for label, row in zip(self._labels, self._rows, strict=True)]
+        strips = [Strip(line).adjust_cell_length(self.size.width) for line in lines[crop.y : crop.bottom]]
+        strips += [Strip.blank(self.size.width)] * (crop.height - len(strips))
+        return [strip.crop(crop.x, crop.right) for strip in strips]
 
     def _cell(self, bands_db: Sequence[int], high: int, rows: int) -> Segment:
         """Two rows of pixels in one character: the upper one is `high`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,6 +15,8 @@ from pse_stream.control.tui.dialogs import Choice, ChoiceDialog, ConfirmDialog, 
 from pse_stream.control.tui.events import Events
 from pse_stream.control.tui.model import Model
 from pse_stream.errors import PseError
+
+_NOTICE_ENDS_S = 1.0  # a notice leaves a little later than it is told to
 
 
 class WishingApp(App[None]):
@@ -30,6 +33,7 @@ class WishingApp(App[None]):
     def __init__(self, client: ControlClient, model: Model) -> None:
         super().__init__()
         self.client, self.model = client, model
+        self._notices_end = 0.0  # monotonic seconds
 
     def ask(self, question: Callable[[ControlClient], Any], then: Callable[[Any], None]) -> None:
         """Put a question in a thread; `then` gets the answer here, an error is shown."""
@@ -43,6 +47,15 @@ class WishingApp(App[None]):
                 self.call_from_thread(then, answer)
 
         self.run_worker(work, thread=True, group="ask")
+
+    def notify(self, message: str, **more: Any) -> None:
+        """Show a notice in a corner, and remember for how long it covers what is below."""
+        self._notices_end = time.monotonic() + (more.get("timeout") or self.NOTIFICATION_TIMEOUT) + _NOTICE_ENDS_S
+        super().notify(message, **more)
+
+    def has_notices(self) -> bool:
+        """True while a notice may be on the screen."""
+        return time.monotonic() < self._notices_end
 
     def _refused(self, error: PseError) -> None:
         self.notify(str(error), title=error.name, severity="error", markup=False)

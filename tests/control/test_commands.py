@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pse_stream.control.commands import MESSAGE_BYTES, METHODS, Refusal, Request, decode, encode_refusal, encode_result
+from pse_stream.control.commands import METHODS
 from pse_stream.control.faults import FAULTS
+from pse_stream.control.messages import MESSAGE_BYTES, Refusal, Request, decode, encode_refusal, encode_result
 
 #: A valid parameter object for each method; a method without one here fails the test below.
 SAMPLES: dict[str, dict[str, Any]] = {

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from pse_stream.control.commands import Refusal, Request, decode, encode
 from pse_stream.control.desk import Desk, refusal_of
+from pse_stream.control.messages import Refusal, Request, decode, encode
 from pse_stream.errors import PseError
 from pse_stream.streaming.settings import (
     Applied,

@@ -20,10 +20,10 @@ from scipy.signal import butter, sosfilt
 
 from pse_stream.control.catalog import SystemCatalog
 from pse_stream.control.client import ControlClient
-from pse_stream.control.commands import decode
 from pse_stream.control.desk import Desk
 from pse_stream.control.faults import NoAnswerError
 from pse_stream.control.instance import control_path, running_pid, runtime_dir
+from pse_stream.control.messages import decode
 from pse_stream.dsp.spec import Float32s
 from pse_stream.streaming.denoiser import Denoiser
 from pse_stream.streaming.devices.fake import FakeDevice

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pse_stream.control.keys import AllowList, Keyring, fingerprint
+from pse_stream.control.allowed import AllowList
+from pse_stream.control.keys import Keyring, fingerprint
 from pse_stream.errors import ControlError
 
 

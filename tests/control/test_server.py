@@ -14,9 +14,10 @@ import zmq
 
 from pse_stream.control.audit import AuditLog
 from pse_stream.control.client import ControlClient
-from pse_stream.control.commands import MESSAGE_BYTES, METHODS
+from pse_stream.control.commands import METHODS
 from pse_stream.control.desk import Desk
 from pse_stream.control.instance import control_path, running_pid, runtime_dir
+from pse_stream.control.messages import MESSAGE_BYTES
 from pse_stream.control.reception import LOCAL, Reception
 from pse_stream.control.server import ControlServer
 from pse_stream.control.sessions import MAX_PENDING, Peer
