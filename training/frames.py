@@ -1,4 +1,4 @@
-"""Whole batches on the house spectral grid: framing and real FFT of many signals at once, on the device they lie on.
+"""Whole batches on the house spectral grid: many signals to frames and back at once, on the device they lie on.
 
 The windows are those of `dsp.spec`, so what a network sees in training is what it sees live.
 """
@@ -34,3 +34,20 @@ def spectra(audio: Tensor) -> Tensor:
     padded = torch.nn.functional.pad(audio, (_GRID.n_fft - HOP, 0))
     frames = padded.unfold(1, _GRID.n_fft, HOP) * _WINDOW.to(audio.device)
     return torch.view_as_real(torch.fft.rfft(frames))
+
+
+def signals(frames: Tensor) -> Tensor:
+    """The signals of these frames; undoes `spectra`, whose delay of one hop is taken off.
+
+    Parameters
+    ----------
+    frames : (batch, n, 257, 2) float32
+
+    Returns
+    -------
+    (batch, (n - 1) * 128) float32
+        The newest hop of the last frame is not whole yet, so it is left out.
+    """
+    waves = torch.fft.irfft(torch.view_as_complex(frames.contiguous()), _GRID.n_fft)[..., -_GRID.n_synthesis :]
+    waves = waves * torch.from_numpy(_GRID.synthesis_window).to(frames.device)
+    return (waves[:, :-1, HOP:] + waves[:, 1:, :HOP]).flatten(1)

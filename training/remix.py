@@ -1,0 +1,133 @@
+"""Batches for adaptation: the person's own segments as the teacher hears them, and new mixtures in their own noise.
+
+Four kinds of mixtures, drawn by their shares:
+
+    heard     a segment as it was recorded -> the teacher's speech (distillation: Kim and Kim 2021, "Test-time
+              adaptation toward personalized speech enhancement")
+    own       the teacher's speech of a clean moment + noise of another moment -> that speech
+              (RemixIT: Tzinis et al. 2022)
+    generic   clean speech of other people, coloured like this person's + their noise -> that speech, exactly
+    anywhere  clean speech of other people + computed noise, so that the rest of the world is not forgotten
+
+The last two have true targets: there a student may become better than its teacher. Spectra are linear, so everything
+is transformed once and mixed as spectra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pse_stream.training.corpus import SAMPLE_RATE
+from pse_stream.training.frames import HOP, spectra
+from pse_stream.training.material import SEGMENT, Material, joined
+from pse_stream.training.synthetic import any_noise
+
+Float32s = NDArray[np.float32]
+_FRAMES = SEGMENT // HOP
+_TILT_DB = 10.0  # colouring never changes a band by more
+_COMPUTED_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """How often each kind is drawn; any scale."""
+
+    heard: float = 0.3
+    own: float = 0.2
+    generic: float = 0.4
+    anywhere: float = 0.1
+
+
+class Remixer:
+    """Updates 0, 1, 2, ... -> (noisy, target), spectra (batch, 375, 257, 2); a pure function of seed and number."""
+
+    def __init__(
+        self, material: Material, voices: Sequence[Float32s], shares: Shares, *, batch: int = 8, seed: int = 1
+    ) -> None:
+        self._batch, self._seed = batch, seed
+        self._heard = [_pair(segment.noisy, segment.speech) for segment in material.segments]
+        purity = np.array([segment.purity for segment in material.segments])
+        self._odds = purity / purity.sum()
+        self._own = [_spectrum(speech) for speech in material.clean()]
+        self._noise = _track(material.noise())
+        self._snr_db = material.snr_range_db()
+        rng = np.random.default_rng([seed, 2**31])
+        self._voices = _track(joined([_set_level(voice) for voice in voices]))
+        self._computed = _track(joined([any_noise(rng, SEGMENT) for _ in range(int(_COMPUTED_S / 3))]))
+        self._tilt = _tilt(self._own, self._voices)
+        kinds = np.array([shares.heard, shares.own, shares.generic, shares.anywhere], float)
+        self._kinds = kinds / kinds.sum()
+
+    @property
+    def seconds(self) -> float:
+        """Audio per update."""
+        return self._batch * SEGMENT / SAMPLE_RATE
+
+    def at(self, update: int) -> tuple[Tensor, Tensor]:
+        """The batch of `update`."""
+        rng = np.random.default_rng([self._seed, update])
+        pairs = [self._draw(rng) for _ in range(self._batch)]
+        return torch.stack([noisy for noisy, _ in pairs]), torch.stack([target for _, target in pairs])
+
+    def _draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        kind = int(rng.choice(4, p=self._kinds))
+        if kind == 0:
+            return self._heard[int(rng.choice(len(self._heard), p=self._odds))]
+        if kind == 1:
+            speech = self._own[int(rng.integers(len(self._own)))]
+            return _mixed(rng, speech, _crop(rng, self._noise), self._snr_db)
+        speech = _crop(rng, self._voices)
+        if kind == 2:
+            if rng.random() < 0.5:
+                speech = speech * self._tilt
+            return _mixed(rng, speech, _crop(rng, self._noise), self._snr_db)
+        return _mixed(rng, speech, _crop(rng, self._computed), (-5.0, 15.0))
+
+
+def _mixed(
+    rng: np.random.Generator, speech: Tensor, noise: Tensor, snr_db: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    ratio = float(speech.square().sum() / (noise.square().sum() + 1e-9))
+    gain = ratio**0.5 * 10.0 ** (-rng.uniform(*snr_db) / 20.0)
+    return speech + gain * noise, speech
+
+
+def _crop(rng: np.random.Generator, track: Tensor) -> Tensor:
+    start = int(rng.integers(0, len(track) - _FRAMES + 1))
+    return track[start : start + _FRAMES]
+
+
+def _pair(noisy: Float32s, speech: Float32s) -> tuple[Tensor, Tensor]:
+    return _spectrum(noisy), _spectrum(speech)
+
+
+def _spectrum(audio: Float32s) -> Tensor:
+    return spectra(torch.from_numpy(np.ascontiguousarray(audio))[None])[0]
+
+
+def _track(audio: Float32s) -> Tensor:
+    """Spectra of a long track, repeated until a segment fits."""
+    while len(audio) < 2 * SEGMENT:
+        audio = joined([audio, audio])
+    return _spectrum(audio[: len(audio) // HOP * HOP])
+
+
+def _set_level(audio: Float32s) -> Float32s:
+    power = np.mean(np.square(audio))
+    return (audio * np.float32(0.05 / np.sqrt(power + 1e-12))).astype(np.float32)
+
+
+def _tilt(own: Sequence[Tensor], voices: Tensor) -> Tensor:
+    """Gain per bin (1, 257, 1) that gives other voices the long-term spectrum of this voice in its room."""
+    mine = torch.stack([speech.square().sum(-1).mean(0) for speech in own]).mean(0)
+    theirs = voices.square().sum(-1).mean(0)
+    ratio_db = 10.0 * torch.log10((mine + 1e-12) / (theirs + 1e-12))
+    smooth = torch.nn.functional.avg_pool1d(ratio_db[None, None], 17, 1, 8, count_include_pad=False)[0, 0]
+    gains: Tensor = 10.0 ** ((smooth - smooth.mean()).clamp(-_TILT_DB, _TILT_DB) / 20.0)
+    return gains[None, :, None]
