@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import difflib
 import io
-from typing import NamedTuple, Protocol, Self, runtime_checkable
+from typing import NamedTuple, Self
 
 import msgspec
 import numpy as np
 
 from pse_stream.dsp.spec import ENGINE_BINS, Complex64s, Float32s
 from pse_stream.engines.gate.embedding import VoiceNetwork, VoiceStream, shipped_network
+from pse_stream.engines.gate.gated import AUTO, OFF, GateMode, GateStatus
 from pse_stream.engines.gate.gates import Gate
 from pse_stream.engines.gate.moderator import Moderator, ModeratorNetwork
 from pse_stream.engines.handover import WARM_HOPS
@@ -29,33 +30,6 @@ REPLAY_HOPS = 125  # of the past that a newcomer hears before it is heard: one s
 CATCH_UP = REPLAY_HOPS // WARM_HOPS + 2  # frames per hop while it catches up, its share of the new ones included
 RING_HOPS = 256  # frames kept: what a replay and an audition need
 GENERALIST = "generalist"
-
-GateMode = str  # "auto", "off", or the name of a specialist
-
-
-class GateStatus(NamedTuple):
-    """What the gate does; immutable, so that any thread may read it."""
-
-    mode: GateMode
-    active: str  # the name of who is heard, or soon will be
-    scores: dict[str, float]  # shares by name; empty before the first choice
-
-
-@runtime_checkable
-class Gated(Protocol):
-    """An engine that has specialists."""
-
-    specialists: tuple[str, ...]
-
-    def set_gate(self, mode: GateMode) -> None:
-        """Let the gate choose ("auto"), play the generalist ("off"), or one specialist by name."""
-        ...
-
-    @property
-    def gate_status(self) -> GateStatus:
-        """What the gate does now."""
-        ...
-
 
 class _Past:
     """The last frames, to be replayed."""
@@ -132,7 +106,7 @@ class SpecialistsEngine(OnnxEngine):
         self._loaded = loaded or _load(package)
         self.specialists = tuple(specialist.name for specialist in ensemble.specialists)
         self._past = _Past()
-        self._mode: GateMode = "auto"
+        self._mode: GateMode = AUTO
         names = (GENERALIST, *self.specialists)
         self._members = tuple(_Member(g, n, self._past) for g, n in zip(self._loaded.graphs, names, strict=True))
         self._gate = self._ear = self._moderator = None
@@ -153,7 +127,7 @@ class SpecialistsEngine(OnnxEngine):
         EngineError
             `unknown_specialist`.
         """
-        if mode not in ("auto", "off", *self.specialists):
+        if mode not in (AUTO, OFF, *self.specialists):
             near = difflib.get_close_matches(mode, self.specialists, n=1)
             raise EngineError(
                 f"{self.info.id} has no specialist {mode!r}; expected auto, off or one of "
@@ -170,9 +144,10 @@ class SpecialistsEngine(OnnxEngine):
     @property
     def gate_status(self) -> GateStatus:
         """See `Gated`."""
-        scores = self._gate.scores if self._gate is not None else self._moderator.scores if self._moderator else ()
-        told = {name: float(score) for name, score in zip(self.specialists, scores, strict=True)} if any(scores) else {}
-        return GateStatus(self._mode, self._fade.newest.name, told)  # type: ignore[attr-defined]
+        chooser = self._gate or self._moderator
+        assert chooser is not None
+        scores = {name: float(score) for name, score in zip(self.specialists, chooser.scores, strict=True)}
+        return GateStatus(self._mode, self._fade.newest.name, scores)  # type: ignore[attr-defined]
 
     def reset(self) -> None:
         """Forget the past; the next frame is the first. The gate's mode is a wish, not a memory: it stays."""
@@ -198,7 +173,7 @@ class SpecialistsEngine(OnnxEngine):
         self._past.put(frame)
         if not self._fade.switching:
             self._fade.heard.in_time()  # type: ignore[attr-defined]
-        if self._mode != "auto":
+        if self._mode != AUTO:
             return
         if self._gate is not None and self._ear is not None:
             reading = self._ear.push(frame)

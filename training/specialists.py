@@ -27,13 +27,13 @@ from pse_stream.training.gating import Partition, evidence, load_voice, make_par
 from pse_stream.training.loop import load_checkpoint, save_checkpoint
 from pse_stream.training.models import build
 from pse_stream.training.models.base import log_features
-from pse_stream.training.models.grouped import GroupedMaskers
+from pse_stream.training.models.grouped import GroupedMaskers, MaskError
 from pse_stream.training.models.level import running_level
 from pse_stream.training.simulate import Mixer, MixSpec
 
 SAME = "same"  # the control: one generalist, as many extra updates as a specialist
 _FRAMES = 375  # 3 s
-_EPS = 1e-6  # of power relative to the active level
+_PER_DB = 0.04  # weight of a dB: only the limit on the gradient's norm knows it
 _BLOCKS = (2, 11)  # of the clip that the gate has heard, in stage 2
 
 MIXTURES = MixSpec(snr_db=(-7.5, 12.5), p_high_snr=0.1, p_clean=0.02, p_noise_only=0.02, p_tempo=0.0, p_babble=0.06)
@@ -55,12 +55,11 @@ class SpecialistsRecipe:
     tune_lr: float = 5e-4
     decay: float = 0.5
     ema: float = 0.97
-    snr_weight: float = 0.04  # per dB, beside the compressed magnitude error
     sharpness: tuple[float, float] = (0.5, 4.0)  # of the softmax, from first to last update
 
 
 class Terms:
-    """What the loss needs of some mixtures; with a real mask on the noisy phase it is a polynomial of the mask."""
+    """What the loss needs of some mixtures, relative to the active level; see `MaskError`."""
 
     def __init__(self, noisy: Tensor, target: Tensor) -> None:
         """Both (clips, time, 257, 2)."""
@@ -70,25 +69,26 @@ class Terms:
         speech = (frame * active).sum(1) / active.sum(1).clamp(min=1)
         sound = power.mean((1, 2)) + 1e-10
         self.speaks = (speech > 1e-5 * sound).float()
-        scale = 1.0 / torch.where(self.speaks > 0, speech, sound)[:, None, None]
-        self.noisy, self.wanted = power * scale, wanted * scale  # |X|^2, |S|^2
-        self.common = (noisy * target).sum(-1) * scale  # Re(S conj X)
-        self.noisy_root, self.wanted_root = (self.noisy + _EPS) ** 0.15, (self.wanted + _EPS) ** 0.15
+        scale = 1.0 / torch.where(self.speaks > 0, speech, sound)
+        self.wanted = wanted.sum((1, 2)) * scale  # sum of |S|^2
+        self.noisy = power * scale[:, None, None]  # |X|^2
+        self.common = (noisy * target).sum(-1) * scale[:, None, None]  # Re(S conj X)
 
     def snr_db(self) -> np.ndarray:
         """Of the mixtures as they are; -99 without speech."""
-        error = (self.wanted - 2 * self.common + self.noisy).sum((1, 2)).clamp(min=1e-9)
-        snr = 10 * torch.log10(self.wanted.sum((1, 2)) / error + 1e-9)
+        error = (self.wanted + (self.noisy - 2 * self.common).sum((1, 2))).clamp(min=1e-9)
+        snr = 10 * torch.log10(self.wanted / error + 1e-9)
         return torch.where(self.speaks > 0, snr, torch.full_like(snr, -99.0)).double().numpy()
 
-    def loss(self, mask: Tensor, rows: Tensor, snr_weight: float) -> tuple[Tensor, Tensor]:
-        """Loss per clip (..., clips) of masks (..., clips, time, 257) for the clips `rows`, and the mean SNR in dB."""
-        wanted, common, noisy = self.wanted[rows], self.common[rows], self.noisy[rows]
-        error = (wanted + mask * (mask * noisy - 2 * common)).sum((-1, -2))
-        snr = 10 * torch.log10((wanted.sum((-1, -2)) + 1e-3) / (error.clamp(min=0) + 1e-3))
-        magnitude = (self.wanted_root[rows] - self.noisy_root[rows] * (mask + 1e-4) ** 0.3).square().mean((-1, -2))
-        speaks = self.speaks[rows]
-        total = 0.7 * magnitude - snr_weight * snr.clamp(-30, 30) * speaks
+    def loss(self, error: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss of each of the clips `rows` from its error, both alike in shape, and the mean SNR in dB.
+
+        SNR bounded to 30 dB; where nobody speaks, what is left of the noise.
+        """
+        wanted, speaks = self.wanted[rows], self.speaks[rows]
+        snr = 10 * torch.log10((wanted + 1e-3) / (error.clamp(min=0) + 1e-3))
+        left = 10 * torch.log10(error.clamp(min=0) / self.noisy.sum((1, 2))[rows] + 1e-3)
+        total = -_PER_DB * torch.where(speaks > 0, snr.clamp(-30, 30), -left)
         return total, (snr.detach() * speaks).sum() / speaks.sum().clamp(min=1)
 
 
@@ -116,10 +116,10 @@ class Source:
         return both[:, 0], both[:, 1], who
 
 
-def features_of(noisy: Tensor) -> Tensor:
-    """What a masker sees, (clips, time, 257)."""
+def features_of(nets: GroupedMaskers, noisy: Tensor) -> Tensor:
+    """What a masker sees, standardised, (clips, time, 257)."""
     level, _ = running_level(noisy, torch.zeros(len(noisy), 2))
-    return log_features(noisy, level)
+    return (log_features(noisy, level) - nets.mean) / nets.spread
 
 
 def train(recipe: SpecialistsRecipe, store: Store, data: Path, runs: Path, *, until: float) -> Path:
@@ -159,11 +159,12 @@ def _stage_one(  # noqa: PLR0917 - the loop needs all that `train` made
         optim.param_groups[0]["lr"] = recipe.lr * min(1.0, (update + 1) / 10) * min(1.0, (1 - gone) / recipe.decay)
         noisy, target, who = source.at(update, clips)
         x = spectra(torch.from_numpy(noisy))
-        terms, features = Terms(x, spectra(torch.from_numpy(target))), features_of(x)
+        terms, features = Terms(x, spectra(torch.from_numpy(target))), features_of(nets, x)
         snr, rng = terms.snr_db(), np.random.default_rng([recipe.seed, update, 1])
         labels = {name: p.labels(who, snr) for name, p in by_name.items()} | {SAME: np.zeros(clips, int)}
         rows = torch.from_numpy(np.stack([_draw(rng, labels[n] == k, recipe.batch) for n, k in classes]))
-        each, heard = terms.loss(torch.sigmoid(nets(features[rows])), rows, recipe.snr_weight)
+        error = MaskError.apply(nets(features[rows]), rows, terms.wanted, terms.common, terms.noisy)
+        each, heard = terms.loss(error, rows)
         optim.zero_grad(set_to_none=True)
         each.mean(1).sum().backward()
         norm = _clip(nets)
@@ -211,14 +212,16 @@ def tune(recipe: SpecialistsRecipe, store: Store, runs: Path, *, until: float) -
         noisy, target, _ = source.at(update, recipe.tune_batch)
         audio = torch.from_numpy(noisy)
         x = spectra(audio)
-        terms, features = Terms(x, spectra(torch.from_numpy(target))), features_of(x)
+        terms, features = Terms(x, spectra(torch.from_numpy(target))), features_of(nets, x)
         heard = evidence(voice, audio, int(np.random.default_rng(update).integers(_BLOCKS[0], _BLOCKS[1] + 1)))
         sharp, rows = low * (high / low) ** gone, torch.arange(recipe.tune_batch)
         masks = torch.sigmoid(nets(features.unsqueeze(0).expand(len(saved["classes"]), -1, -1, -1)))
         total, used = torch.zeros(()), {}
         for head, p, part in zip([*heads, None], [*partitions, None], masks.split(sizes), strict=True):
             share = torch.ones(1, len(heard)) if head is None else torch.softmax(sharp * head @ heard.T, dim=0)
-            each, snr = terms.loss((share[..., None, None] * part).sum(0), rows, recipe.snr_weight)
+            mask = torch.einsum("kb,kbtf->btf", share, part)
+            error = terms.wanted + (mask * (mask * terms.noisy - 2 * terms.common)).sum((1, 2))
+            each, snr = terms.loss(error, rows)
             total = total + each.mean() * len(part)  # as much weight per network as in stage 1
             mean = share.detach().mean(1)
             used[p.name if p else SAME] = (round(float(snr), 2), round(float(-(mean * mean.log()).sum()), 2))

@@ -9,11 +9,13 @@ import pytest
 
 from pse_stream.dsp.spec import ENGINE_RATE, Complex64s, STFTSpec
 from pse_stream.dsp.stft import transform
+from pse_stream.engines.bypass import BypassEngine
 from pse_stream.engines.gate.embedding import shipped_network
+from pse_stream.engines.gate.gated import Gated, GateStatus, gate_status, use_gate
 from pse_stream.engines.handover import CHANGE_HOPS
 from pse_stream.engines.package import read_package
 from pse_stream.engines.registry import Registry
-from pse_stream.engines.specialists import CATCH_UP, GENERALIST, REPLAY_HOPS, Gated, SpecialistsEngine
+from pse_stream.engines.specialists import CATCH_UP, GENERALIST, REPLAY_HOPS, SpecialistsEngine
 from pse_stream.errors import EngineError
 
 from . import contract_checks as checks
@@ -91,7 +93,7 @@ def test_a_pin_is_complete_within_a_tenth_of_a_second(gains: SpecialistsEngine, 
     assert np.abs(np.diff(found)).max() < 0.2, "the gain jumps"
     engine.set_gate("off")
     assert heard(engine, speech[300:330])[-1] == pytest.approx(GAINS[0], abs=1e-3)
-    assert engine.gate_status == ("off", GENERALIST, {})
+    assert engine.gate_status == ("off", GENERALIST, {"part-0": 0.0, "part-1": 0.0})
 
 
 def test_a_pin_before_the_first_frame_is_there_at_once(gains: SpecialistsEngine, speech: Complex64s) -> None:
@@ -149,6 +151,16 @@ def test_unknown_specialists_are_refused_with_the_near_one(gains: SpecialistsEng
         engine.set_gate("part0")
     assert "part-0" in caught.value.hint
     assert engine.gate_status.mode == "auto"
+
+
+def test_any_engine_can_be_asked(gains: SpecialistsEngine) -> None:
+    engine, plain = gains.fork(), BypassEngine()
+    use_gate(engine, "part-1")
+    assert gate_status(engine).mode == gate_status(engine).active == "part-1"
+    use_gate(plain, "auto")
+    assert gate_status(plain) == GateStatus()
+    with pytest.raises(EngineError, match="has no specialists"):
+        use_gate(plain, "part-1")
 
 
 def test_a_moderator_auditions_and_chooses(tmp_path: Path, speech: Complex64s) -> None:
