@@ -119,10 +119,15 @@ class ControlClient(Connection):
         return self._change("attenuation.set", if_revision, db=db)
 
     def set_devices(
-        self, microphone: str | None = None, output: str | None = None, *, if_revision: int | None = None
+        self,
+        microphone: str | None = None,
+        output: str | None = None,
+        channels: Literal["auto", "left", "right", "mix"] | None = None,
+        *,
+        if_revision: int | None = None,
     ) -> Applied:
-        """Change microphone or output by name, or "auto"; None leaves one as it is."""
-        return self._change("devices.set", if_revision, input=microphone, output=output)
+        """Change microphone or output by name, or "auto", or the side that is heard; None leaves one as it is."""
+        return self._change("devices.set", if_revision, input=microphone, output=output, channels=channels)
 
     def set_bypass(self, on: bool, *, if_revision: int | None = None) -> Applied:
         """Hear the microphone as it is, with the same delay."""

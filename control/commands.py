@@ -19,6 +19,7 @@ from pse_stream.control.allowed import Role
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 #: What a sound server calls a device; checked against the list of devices, so it need not be pretty.
 DeviceName = Annotated[str, Meta(min_length=1, max_length=256)]
+Channels = Literal["auto", "left", "right", "mix"]
 Revision = Annotated[int, Meta(ge=0)]
 #: Ranges that depend on the engine or may widen are checked where they are known (control/desk.py): `bad_value`.
 Decibels = float
@@ -98,10 +99,11 @@ class Switch(Change, frozen=True, kw_only=True):
 
 
 class DevicesSet(Change, frozen=True, kw_only=True):
-    """Devices by name or "auto"; what is left out stays."""
+    """Devices by name or "auto", and the side of a stereo microphone; what is left out stays."""
 
     input: DeviceName | None = None
     output: DeviceName | None = None
+    channels: Channels | None = None
 
 
 class ConfigPatch(Change, frozen=True, kw_only=True):
@@ -116,6 +118,7 @@ class ConfigPatch(Change, frozen=True, kw_only=True):
     profile: Id | UnsetType | None = UNSET
     input: DeviceName | UnsetType = UNSET
     output: DeviceName | UnsetType = UNSET
+    channels: Channels | UnsetType = UNSET
     governor: Literal["off", "auto", "eco", "quality"] | UnsetType = UNSET
     gate: Id | UnsetType = UNSET
 

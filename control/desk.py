@@ -167,8 +167,8 @@ class Desk:
                 return [local.SetAttenuation(_ranged("db", db, 0.0, local.NO_LIMIT_DB))]
             case wire.Switch(on=on):
                 return [local.SetBypass(on) if request.method.name == "bypass.set" else local.SetMute(on)]
-            case wire.DevicesSet(input=microphone, output=output):
-                return [local.SetDevices(microphone, output)]
+            case wire.DevicesSet(input=microphone, output=output, channels=channels):
+                return [local.SetDevices(microphone, output, channels)]
             case wire.ConfigPatch():
                 return self._patch(request.params)
         return [_plain(request.method.name)]

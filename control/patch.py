@@ -15,10 +15,8 @@ from pse_stream.streaming.settings import Applied, Command, Settings
 def difference(now: Settings, wanted: Settings, names: frozenset[str]) -> list[Command]:
     """Commands from one state to another; those that may fail come first, so that least has to be undone."""
     orders: list[Command] = []
-    if names & {"input", "output"}:
-        orders.append(
-            local.SetDevices(wanted.input if "input" in names else None, wanted.output if "output" in names else None)
-        )
+    if devices := {name: getattr(wanted, name) for name in names & {"input", "output", "channels"}}:
+        orders.append(local.SetDevices(**devices))
     if "profile" in names:
         orders.append(local.SetProfile(wanted.profile))
     if "engine" in names:

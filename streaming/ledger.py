@@ -148,8 +148,9 @@ def _wanted(command: Command, now: Settings) -> dict[str, object]:
             return {"bypass": (not now.bypass) if on is None else on}
         case SetMute(on=on):
             return {"mute": (not now.mute) if on is None else on}
-        case SetDevices(input=source, output=target):
-            return {k: v for k, v in (("input", source), ("output", target)) if v is not None}
+        case SetDevices(input=source, output=target, channels=channels):
+            named = {"input": source, "output": target, "channels": channels}
+            return {k: v for k, v in named.items() if v is not None}
         case SetProfile(name=profile):
             return {"profile": profile}
         case SetGovernor(mode=mode):

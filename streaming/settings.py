@@ -86,10 +86,11 @@ class SetMute:
 
 @dataclass(frozen=True, slots=True)
 class SetDevices:
-    """Change microphone or output; None leaves one as it is."""
+    """Change microphone, output, or which side of a stereo microphone is heard; None leaves one as it is."""
 
     input: str | None = None
     output: str | None = None
+    channels: Literal["auto", "left", "right", "mix"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

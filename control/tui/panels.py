@@ -11,6 +11,7 @@ from pse_stream.control.tui import glyphs
 from pse_stream.control.tui.model import HOP_MS, Signal
 from pse_stream.control.tui.panel import LONG_LINE, Panel
 
+WIDE_LINE = 100  # columns; with fewer, our name is left out
 STATE_STYLES = {
     "running": "bold green",
     "bypassed": "bold yellow",
@@ -22,7 +23,7 @@ STATE_STYLES = {
 
 
 class Header(Panel):
-    """State, profile, engine and level, recording lamp, clock, and whether any of it is still true."""
+    """State, profile, engine and level, recording lamp, delay, load, losses, and whether any of it is still true."""
 
     MARK = False
 
@@ -33,9 +34,10 @@ class Header(Panel):
             return self._lost(now)
         state, engine = model.state, model.engine.get("engine", {})
         word = str(state.get("state", "starting"))
-        text = Text(" pse-stream ", style="bold", no_wrap=True)
+        wide, room = self.columns > WIDE_LINE, self.columns > LONG_LINE
+        text = Text(" pse-stream " if wide else " ", style="bold", no_wrap=True)
         text.append(f" {word.upper()} ", style=f"reverse {STATE_STYLES.get(word, 'bold')}")
-        if self.columns > LONG_LINE:
+        if room:
             text.append(f"  {model.settings.get('profile') or 'no profile'}")
         text.append("  ")
         text.append(
@@ -45,8 +47,19 @@ class Header(Panel):
             text.append(" pinned")
         text.append("  ")
         text.append(" REC ", "reverse bold red") if state.get("recording") else text.append("REC off", "dim")
+        if room:
+            self._health(text)
         _right(text, f"{_clock(model.uptime_s)}  {model.server} ", self.columns)
         return text
+
+    def _health(self, text: Text) -> None:
+        """Delay, load and what was lost, in a few words."""
+        engine = self.model.engine
+        load = 100.0 * _figure(engine.get("load", {}), "hop_ms_mean") / HOP_MS
+        counters = engine.get("counters", {})
+        lost = sum(int(counters.get(name) or 0) for name in ("dropped_hops", "underruns", "overruns"))
+        text.append(f"  {_figure(engine.get('latency', {}), 'total_ms'):.0f} ms  load {load:.0f} %  ")
+        text.append(f"lost {lost}", "yellow bold" if lost else "")
 
     def _lost(self, now: float) -> Text:
         text = Text(" pse-stream ", style="bold", no_wrap=True)
@@ -81,11 +94,16 @@ class Devices(Panel):
         _switch(text, "   mute ", bool(settings.get("mute")), "red")
         text.append(f"   limit {settings.get('attenuation_db', 0):g} dB")
         text.append(self._break()).append(
-            f"gate {settings.get('gate', '-')}   governor {settings.get('governor', '-')}"
+            f"gate {settings.get('gate', '-')}{self._specialist()}   governor {settings.get('governor', '-')}"
         )
         if state.get("reason"):
             text.append(self._break()).append(str(state["reason"]), "yellow")
         return text
+
+    def _specialist(self) -> str:
+        """The one in use, where there is no room for the gate's own part of the screen."""
+        active = self.model.gate.get("active")
+        return f" ({active})" if active and active != self.model.settings.get("gate") else ""
 
     def _lines(self, text: Text) -> list[Text]:
         """Long reasons go on in the next line, where there is room for one."""

@@ -116,8 +116,9 @@ class FakeDenoiser:
                 return {"governor": mode}
             case local.SetGate(mode=mode):
                 return {"gate": mode}
-            case local.SetDevices(input=microphone, output=output):
-                return {k: v for k, v in (("input", microphone), ("output", output)) if v is not None}
+            case local.SetDevices(input=microphone, output=output, channels=channels):
+                named = {"input": microphone, "output": output, "channels": channels}
+                return {k: v for k, v in named.items() if v is not None}
             case local.SetRecording():
                 raise ControlError("nobody agreed to a recording", name="consent")
         return {}

@@ -6,10 +6,12 @@ import json
 
 import pytest
 
+from pse_stream.control.commands import ConfigPatch
 from pse_stream.control.desk import Desk, refusal_of
 from pse_stream.control.messages import Refusal, Request, decode, encode
 from pse_stream.errors import PseError
 from pse_stream.streaming.settings import (
+    SETTING_NAMES,
     Applied,
     Command,
     SetAttenuation,
@@ -55,6 +57,8 @@ def apply(fake: FakeDenoiser, method: str, **params: object) -> Applied:
         ("mute.set", {"on": False}, SetMute(False)),
         ("mute.toggle", {}, SetMute(None)),
         ("devices.set", {"output": "Headphones"}, SetDevices(None, "Headphones")),
+        ("devices.set", {"channels": "left"}, SetDevices(channels="left")),
+        ("config.patch", {"channels": "mix"}, SetDevices(channels="mix")),
         ("shutdown", {}, Shutdown()),
     ],
 )
@@ -98,6 +102,10 @@ def test_a_feature_that_is_not_there_is_refused_by_name(fake: FakeDenoiser) -> N
     with pytest.raises(Refusal, match=r"gate\.set is not supported") as caught:
         desk.submit(request("gate.set", mode="off"))
     assert caught.value.name == "not_supported"
+
+
+def test_every_setting_can_be_patched() -> None:
+    assert set(SETTING_NAMES) == {*ConfigPatch.__struct_fields__} - {"if_revision"}
 
 
 def test_a_patch_is_answered_once_with_everything_that_changed(fake: FakeDenoiser) -> None:

@@ -18,18 +18,22 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfilt
 
+from pse_stream.control.audit import AuditLog
 from pse_stream.control.catalog import SystemCatalog
 from pse_stream.control.client import ControlClient
 from pse_stream.control.desk import Desk
 from pse_stream.control.faults import NoAnswerError
 from pse_stream.control.instance import control_path, running_pid, runtime_dir
 from pse_stream.control.messages import decode
+from pse_stream.control.reception import LOCAL, Reception
+from pse_stream.control.sessions import Peer
 from pse_stream.dsp.spec import Float32s
 from pse_stream.streaming.denoiser import Denoiser
 from pse_stream.streaming.devices.fake import FakeDevice
 from pse_stream.streaming.settings import Settings
 
 from ..soundcard import VirtualSoundcard
+from .bad_messages import DeafRouter, bad_message
 
 PROGRAM = [sys.executable, "-m", "pse_stream.main"]
 
@@ -230,3 +234,23 @@ def test_random_changes_do_not_click_and_leave_the_delay_as_it_was() -> None:
     assert 20.0 * np.log10(hiss.max()) < -65.0  # a hard cut of this tone makes -33 dBFS
     assert max(delays) - min(delays) < 0.5
     assert settings == Settings(engine="wiener", bypass=True)
+
+
+def heard(bad_messages: int) -> Float32s:
+    """Two seconds of sound while somebody sends nonsense."""
+    device, source, router = FakeDevice(source=tone, sample_rate=16_000), random.Random(5), DeafRouter()
+    denoiser = Denoiser(Settings(engine="bypass"), device=device)
+    reception = Reception(Desk(denoiser, SystemCatalog(denoiser, device)), "default", AuditLog(None), None)
+    with denoiser:
+        for hop in range(250):
+            for _ in range(bad_messages):
+                reception.take(Peer(router, b"x"), LOCAL, bad_message(source), now=hop * 10.0)
+            device.advance(0.008)
+        reception.close()
+        return device.output
+
+
+def test_nonsense_is_not_heard() -> None:
+    quiet, noisy = heard(0), heard(8)
+    assert np.abs(quiet).max() > 0.1
+    assert np.array_equal(quiet, noisy)

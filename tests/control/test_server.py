@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
+import socket
 import threading
 import time
 from pathlib import Path
@@ -24,8 +26,13 @@ from pse_stream.control.sessions import MAX_PENDING, Peer
 from pse_stream.errors import BusyError
 from pse_stream.streaming.settings import SetBypass, SetMute
 
+from .bad_messages import DeafRouter, bad_message
 from .fake_denoiser import FakeCatalog, FakeDenoiser
 from .raw_client import raw_client
+
+#: ZMTP 3.0 (RFC 23): a greeting without security, and the READY command of a DEALER.
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+READY = b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
 
 
 def wait_until(true: object, seconds: float = 5.0) -> None:
@@ -169,6 +176,33 @@ def test_a_message_of_many_frames_is_refused(server: ControlServer) -> None:
         assert reply is not None and reply["error"]["name"] == "invalid_request"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\n\r\n",
+        GREETING[:9],  # cut off in the middle
+        GREETING,  # and then nothing
+        GREETING + READY[:5],
+        GREETING + READY + b"\x00\xff{cut off",  # a frame that promises more than comes
+        GREETING + READY + b"\x02" + b"\x7f" * 8 + b"x",  # a frame of 9e18 bytes
+        GREETING + b"\x04\x26" + b"\xff" * 38,  # a command that is none
+        bytes(range(256)) * 40,
+    ],
+)
+def test_a_connection_that_ends_in_the_middle_is_closed_and_forgotten(server: ControlServer, said: bytes) -> None:
+    with raw_client(server.endpoints[0]) as client:
+        client.hello()
+        before = psutil.Process().num_fds()
+        for _ in range(30):
+            with socket.socket(socket.AF_UNIX) as plug:
+                plug.connect(str(control_path("default")))
+                with contextlib.suppress(OSError):  # it may have been closed on us
+                    plug.sendall(said)
+        wait_until(lambda: psutil.Process().num_fds() <= before)
+        assert client.ask("status")["result"]["state"] == "running"
+
+
 def test_a_client_that_vanishes_costs_nothing(server: ControlServer, fake: FakeDenoiser) -> None:
     fake.hold = True
     with raw_client(server.endpoints[0]) as client:
@@ -234,34 +268,6 @@ def test_a_flood_of_connections_does_not_push_others_out(fake: FakeDenoiser) -> 
     last = json.loads(router.bodies[-1])
     assert (last["id"], last["error"]["name"]) == ("me", "rate_limited")
     assert json.loads(friend.router.bodies[-1])["result"]["state"] == "running"
-
-
-class DeafRouter:
-    """Where answers go when only their number matters."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self.bodies: list[bytes] = []
-
-    def send_multipart(self, frames: list[bytes], flags: int) -> None:
-        self.bodies.append(frames[-1])
-
-
-def bad_message(random_source: random.Random) -> bytes:
-    good = b'{"jsonrpc":"2.0","id":1,"method":"config.patch","params":{"mute":true}}'
-    kind = random_source.randrange(6)
-    if kind == 0:
-        return random_source.randbytes(random_source.randrange(300))
-    if kind == 1:
-        return good[: random_source.randrange(len(good))]
-    if kind == 2:
-        return b'{"jsonrpc":"2.0","id":"%d","method":"%s"}' % (random_source.randrange(10**9), b"x" * 20)
-    if kind == 3:
-        return b"[" * random_source.randrange(60_000)
-    if kind == 4:
-        return b" " * (MESSAGE_BYTES + 1)
-    return good.replace(b"true", b'"%d"' % random_source.randrange(10**9))
 
 
 def test_ten_thousand_bad_messages_leave_nothing_behind(fake: FakeDenoiser, tmp_path: Path) -> None:
