@@ -18,8 +18,9 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 
 from pse_stream.dsp.mixing import Taps
-from pse_stream.dsp.spec import ENGINE_BINS, Complex64s
-from pse_stream.engines.contract import Engine
+from pse_stream.dsp.spec import ENGINE_BINS, Complex64s, Float32s
+from pse_stream.engines.bypass import BypassEngine
+from pse_stream.engines.contract import Engine, silence_if_broken
 
 WARM_HOPS = 6  # 48 ms unheard
 FADE_HOPS = 6  # 48 ms blended
@@ -140,6 +141,28 @@ class _EngineVoice:
         self.engine.step(frame, out, self.level)
 
 
+class _HeldGains:
+    """The gains that an engine gave last, held: (257,) float32."""
+
+    info = BypassEngine.info
+
+    def __init__(self, gains: Float32s) -> None:
+        self.bad_frames = 0
+        self._gains = gains
+
+    def reset(self) -> None:
+        """It has no state."""
+
+    def step(self, frame: Complex64s, out: Complex64s, level: int) -> None:
+        """See the contract."""
+        self.bad_frames += silence_if_broken(frame, out)
+        out *= self._gains
+
+    def fork(self) -> _HeldGains:
+        """Another stream."""
+        return _HeldGains(self._gains)
+
+
 class Handover:
     """Play one engine; change to another while frames flow."""
 
@@ -190,6 +213,27 @@ class Handover:
         """Change level; an engine's own levels warm up inside it (see the contract)."""
         if level != self._fade.newest.level:
             self._fade.newest.level, self._level_hops = level, CHANGE_HOPS
+
+    def to_engine_hastily(self, engine: Engine, level: int, noisy: Complex64s, clean: Complex64s) -> None:
+        """Change because the old engine takes too long: it does not run again.
+
+        Until the newcomer has warmed up, the gains of the last frame are held in its place; over a tenth of a second a
+        voice moves little, and the room not at all.
+
+        Parameters
+        ----------
+        noisy, clean : (257,) complex64
+            The last frame that went in, and what came out of it.
+        """
+        if engine.info.lookahead_hops or self.engine.info.lookahead_hops:  # the two frames do not belong together
+            self._fade.jump(_EngineVoice(engine, level))
+        else:
+            size = np.maximum(np.abs(noisy), np.float32(1e-20))
+            gains: Float32s = np.minimum(np.abs(clean) / size, np.float32(1.0))
+            self._fade.jump(_EngineVoice(_HeldGains(gains), 0))
+            self._fade.change(_EngineVoice(engine, level))
+        engine.reset()
+        self._level_hops = 0
 
     def step(self, frame: Complex64s, out: Complex64s) -> None:
         """One frame through whatever is heard; (257,) complex64, `out` may be `frame`."""

@@ -30,6 +30,11 @@ def state_folder() -> Path:
     return _DIRS.user_state_path
 
 
+def cache_folder() -> Path:
+    """What can be made again, `~/.cache/pse-stream`."""
+    return _DIRS.user_cache_path
+
+
 def profiles_folder() -> Path:
     """One folder per person."""
     return data_folder() / "profiles"

@@ -109,15 +109,24 @@ class Pipeline:
         """Aim at new mix settings; heard within two hops, without a click."""
         self._mixer.set(attenuation_db=attenuation_db, bypass=bypass, mute=mute)
 
-    def set_engine(self, engine: Engine, level: int | None = None) -> None:
+    def set_engine(self, engine: Engine, level: int | None = None, *, hasty: bool = False) -> None:
         """Cross-fade to another engine; it is warmed up on the running sound first.
+
+        Parameters
+        ----------
+        hasty : bool
+            The old one takes too long and must not run again: its last gains are held while the new one warms up.
 
         Raises
         ------
         EngineError
             If it looks ahead further than a live pipeline can wait.
         """
-        self._handover.to_engine(_checked(engine), _level(engine, level))
+        engine, level = _checked(engine), _level(engine, level)
+        if hasty:
+            self._handover.to_engine_hastily(engine, level, self._noisy, self._clean)
+        else:
+            self._handover.to_engine(engine, level)
 
     def replace_engine(self, engine: Engine, level: int | None = None) -> None:
         """Change the engine within one frame, because the old one must not run again; the overlap is the fade."""
