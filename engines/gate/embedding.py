@@ -24,6 +24,13 @@ from pse_stream.errors import EngineError
 SHIPPED_FOLDER = Path(__file__).parent.parent / "packages" / "voice-embedding"
 SPEECH_PRESENCE = 0.5  # share of a block's frames with speech from which its vector counts
 
+# Measured on 20 speakers who were in no training, 12 s each: blocks with speech are 48 to 90 % of what people say, 15 %
+# of music, 11 % of dogs, 10 % of babies, 2 % of traffic. Babble is speech to it.
+SPEECH_SHARE = 0.35  # of the blocks of a recording; below, it is hardly a person who speaks
+# Likewise: 5 % of recordings of one voice are below, 99 % of those of a woman and a man, 82 % of two of one gender.
+ONE_VOICE = 0.7  # of `voices_alike`; below, it is hardly one person who speaks
+_WINDOW_BLOCKS = 6  # 1.5 s: one block alone tells too little of a voice
+
 
 class VoiceReading(NamedTuple):
     """What one block of 256 ms told."""
@@ -178,3 +185,33 @@ def mean_voice(vectors: Float32s) -> Float32s:
         )
     total = vectors.sum(axis=0)
     return np.asarray(total / max(float(np.linalg.norm(total)), 1e-9), np.float32)
+
+
+def speech_share(samples: Float32s, network: VoiceNetwork | None = None) -> float:
+    """Share of the blocks of a recording, (n,) float32 at 16 kHz, in which somebody speaks; see `SPEECH_SHARE`."""
+    heard = readings(samples, network)
+    return sum(r.presence >= SPEECH_PRESENCE for r in heard) / max(len(heard), 1)
+
+
+def voices_alike(vectors: Float32s) -> float:
+    """How alike the two most different parts of a recording sound: a cosine, 1 for one and the same; see `ONE_VOICE`.
+
+    Windows of 1.5 s of speech are parted in two by K-means from the two that differ most.
+
+    Parameters
+    ----------
+    vectors : (n, dim) float32
+        As `embed` gives them; fewer than 12 (3 s of speech) say nothing, and are alike.
+    """
+    if len(vectors) < 2 * _WINDOW_BLOCKS:
+        return 1.0
+    starts = range(0, len(vectors) - _WINDOW_BLOCKS + 1, 2)
+    windows = np.stack([mean_voice(vectors[at : at + _WINDOW_BLOCKS]) for at in starts])
+    cosines = windows @ windows.T
+    one, other = (windows[k] for k in np.unravel_index(int(cosines.argmin()), cosines.shape))
+    for _ in range(10):
+        second = windows @ one < windows @ other
+        if second.all() or not second.any():
+            break
+        one, other = mean_voice(windows[~second]), mean_voice(windows[second])
+    return float(one @ other)

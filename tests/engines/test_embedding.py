@@ -11,6 +11,7 @@ import pytest
 from pse_stream.dsp.spec import ENGINE_RATE, STFTSpec
 from pse_stream.dsp.stft import transform
 from pse_stream.engines.gate.embedding import (
+    ONE_VOICE,
     SHIPPED_FOLDER,
     SPEECH_PRESENCE,
     VoiceNetwork,
@@ -19,6 +20,8 @@ from pse_stream.engines.gate.embedding import (
     mean_voice,
     readings,
     shipped_network,
+    speech_share,
+    voices_alike,
 )
 from pse_stream.engines.gate.voice_package import read_voice
 from pse_stream.errors import EngineError
@@ -74,6 +77,18 @@ def test_where_nobody_speaks_there_is_no_voice(sound: str) -> None:
     assert embed(wave).shape == (0, shipped_network().dim)
     with pytest.raises(EngineError, match="no speech"):
         mean_voice(embed(wave))
+
+
+def test_two_voices_are_told_from_one() -> None:
+    one, two = embed(talk(0, 6.0, pitch=110.0)), embed(talk(1, 6.0, pitch=230.0))
+    assert voices_alike(np.concatenate([one, one])) > ONE_VOICE > voices_alike(np.concatenate([one, two]))
+    assert voices_alike(one[:5]) == 1.0
+
+
+def test_the_share_of_speech_is_counted() -> None:
+    voice = talk(0, 4.0)
+    assert speech_share(voice) > 0.9
+    assert speech_share(np.concatenate([voice, np.zeros(3 * len(voice), np.float32)])) == pytest.approx(0.25, abs=0.1)
 
 
 def test_reset_is_fresh() -> None:
