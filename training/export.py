@@ -20,6 +20,7 @@ from pse_stream.dsp.spec import ENGINE_BINS
 from pse_stream.training.frames import spectra
 from pse_stream.training.loop import load_checkpoint
 from pse_stream.training.models import SpectralNet, build
+from pse_stream.training.models.slim import Slim
 
 TOLERANCE = 1e-4
 _OPSET = 18
@@ -49,6 +50,10 @@ class _Step(torch.nn.Module):
 
 def to_onnx(model: SpectralNet) -> bytes:
     """The network's `step` as ONNX: spec, state_0, ... -> spec_out, state_0_out, ..."""
+    if isinstance(model, Slim):
+        from pse_stream.training.branching import branched
+
+        return branched(model, model.state_shapes)
     states = model.zero_states(1)
     names = [f"state_{k}" for k in range(len(states))]
     buffer = io.BytesIO()

@@ -116,9 +116,8 @@ class _Trainer:
             return
         if recipe.start_from:
             start = load_checkpoint(runs / recipe.start_from / "checkpoint.pt")
-            self.model.load_state_dict(start["average"])
+            self.model.begin_with(start["average"])
             self.before = start.get("before", 0) + start.get("update", 0)
-            self.model.warm_start()
         else:
             count = range(recipe.data.statistics_mixtures)
             noisy, _ = mixtures(self.mixer, _STATISTICS_SEED, count, _VALIDATION_SAMPLES)
@@ -217,7 +216,9 @@ def judged(loss: SpectralLoss, lessons: list[Lesson]) -> tuple[Tensor, dict[str,
     """Mean of the loss and of its terms over the lessons of an update."""
     verdicts = [loss(lesson.clean.float(), lesson.target, lesson.noisy) for lesson in lessons]
     terms = {name: torch.stack([terms[name] for _, terms in verdicts]).mean() for name in verdicts[0][1]}
-    return torch.stack([total for total, _ in verdicts]).mean(), terms
+    dues = [lesson.dues for lesson in lessons if lesson.dues is not None]
+    total = torch.stack([total for total, _ in verdicts]).mean()
+    return (total + torch.stack(dues).mean() if dues else total), terms
 
 
 def validation_set(store: Store, recipe: Recipe) -> tuple[Tensor, Tensor]:

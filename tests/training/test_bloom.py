@@ -77,7 +77,7 @@ def test_a_new_exit_begins_close_to_the_one_before_it():
     net = bloom(stage=2)
     near = net.at_level(0)(frames(20), net.at_level(0).zero_states(1))[0]
     cold = net.at_level(1)(frames(20), net.at_level(1).zero_states(1))[0]
-    net.warm_start()
+    net.begin_with(net.state_dict())
     warm = net.at_level(1)(frames(20), net.at_level(1).zero_states(1))[0]
     assert (warm - near).norm() < 0.5 * (cold - near).norm()
 

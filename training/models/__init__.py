@@ -1,4 +1,4 @@
-"""Network families, by name: fixed ones (`gru`, `hybrid`) and scalable ones (`bloom`, `diffuse`)."""
+"""Network families, by name: fixed ones (`gru`, `hybrid`) and scalable ones (`bloom`, `diffuse`, `slim`)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from pse_stream.training.models.bloom import Bloom
 from pse_stream.training.models.diffuse import Diffuse
 from pse_stream.training.models.gru import GRUMasker
 from pse_stream.training.models.hybrid import Hybrid
+from pse_stream.training.models.slim import Slim
 
-FAMILIES: dict[str, type[SpectralNet]] = {"gru": GRUMasker, "hybrid": Hybrid, "bloom": Bloom, "diffuse": Diffuse}
+FAMILIES: dict[str, type[SpectralNet]] = {
+    "gru": GRUMasker,
+    "hybrid": Hybrid,
+    "bloom": Bloom,
+    "diffuse": Diffuse,
+    "slim": Slim,
+}
 
 
 def build(family: str, **options: Any) -> SpectralNet:

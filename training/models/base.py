@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 N_BINS = 257
+GRU_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # as PyTorch names and orders them
 
 
 class Lesson(NamedTuple):
@@ -21,6 +22,7 @@ class Lesson(NamedTuple):
     clean: Tensor  # what the network said
     target: Tensor
     noisy: Tensor
+    dues: Tensor | None = None  # a scalar that is added to the loss: what else the network has to pay for
 
 
 class SpectralNet(nn.Module):
@@ -50,8 +52,9 @@ class SpectralNet(nn.Module):
         clean, new = self(spec, states)
         return [Lesson(clean, target, spec)], new
 
-    def warm_start(self) -> None:
-        """Adjust weights that were taken over from another run (`start_from`) to what this run trains."""
+    def begin_with(self, weights: dict[str, Tensor]) -> None:
+        """Take over the weights of another run (`start_from`), adjusted to what this run trains."""
+        self.load_state_dict(weights)
 
     def at_level(self, level: int) -> Self:
         """The network as it plays `level`; shares all weights."""
@@ -84,7 +87,7 @@ def play_gru(gru: nn.GRU, x: Tensor, state: Tensor, layer: int = 0) -> tuple[Ten
     The tracing exporter writes PyTorch's variant (`linear_before_reset`); others are known to pick the wrong one, and
     `export.check` would find it out.
     """
-    weights = [getattr(gru, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    weights = [getattr(gru, f"{name}_l{layer}") for name in GRU_WEIGHTS]
     y, hidden = torch.gru(x.unsqueeze(0), state.unsqueeze(0), weights, True, 1, 0.0, False, False, False)
     return y[0], hidden[0]
 

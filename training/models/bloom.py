@@ -69,8 +69,9 @@ class Bloom(SpectralNet):
             if self.stage == -1 and index < len(self.widths) - 1:
                 self.heads[index].requires_grad_(False)
 
-    def warm_start(self) -> None:
+    def begin_with(self, weights: dict[str, Tensor]) -> None:
         """A new exit begins as the one before it: its head reads the same channels with the same weights."""
+        super().begin_with(weights)
         if self.stage < 2:
             return
         before, now = self.heads[self.stage - 2], self.heads[self.stage - 1]

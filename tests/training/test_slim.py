@@ -1,0 +1,110 @@
+"""training/models/slim.py, branching.py: narrow frames skip what they say they skip, in torch and in ONNX alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("onnxruntime")
+
+from pse_stream.training.export import check, to_onnx
+from pse_stream.training.models import build
+from pse_stream.training.models.slim import sorted_channels
+
+from .test_models import frames
+
+OPTIONS = {"family": "slim", "width": 16, "narrow": 4, "shares": [0.4, 0.7, 1.0]}
+
+
+def slim(restless: bool = True):
+    """With a gate that opens now and then."""
+    torch.manual_seed(0)
+    net = build(**OPTIONS).eval()
+    if restless:
+        with torch.no_grad():
+            net.offsets.zero_()
+            net.gate_out.weight.mul_(30.0)
+            cut, states = net.at_level(0), net.zero_states(1)
+            logits = [cut.choose(frame[None], states[0], states[1])[0] for frame in frames(40)[0]]
+            net.gate_out.bias.sub_(torch.stack(logits).median())
+    return net
+
+
+def decisions(net, n=40):
+    return net._play(frames(n), net.zero_states(1))[2][0].detach() > 0.5
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_frame_by_frame_equals_whole_sequence_at_every_level(level):
+    net = slim().at_level(level)
+    if level < 2:
+        assert 3 < int(decisions(net).sum()) < 37  # both branches are taken
+    spec, states, out = frames(40), net.zero_states(1), []
+    whole, last = net(spec, net.zero_states(1))
+    for t in range(40):
+        frame, *states = net.step(spec[:, t], *states)
+        out.append(frame)
+    assert torch.allclose(torch.stack(out, 1), whole, atol=1e-4)
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(states, last, strict=True))
+
+
+@pytest.mark.parametrize("level", [0, 2])
+def test_the_branched_graph_equals_torch(level):
+    net = slim().at_level(level)
+    assert check(net, to_onnx(net)) < 1e-4
+
+
+@torch.no_grad()
+def test_narrow_frames_leave_the_other_channels_alone():
+    net = slim().at_level(0)
+    net.gate_out.bias.fill_(-1e3)
+    states = [torch.randn(1, *shape) for shape in net.state_shapes]
+    states[0] = torch.tensor([[1.0, 500.0]])
+    spec = frames(5)
+    out, new = net(spec, states)
+    for before, after in zip(states[2:], new[2:], strict=True):
+        assert torch.equal(before[:, 4:], after[:, 4:]) and not torch.equal(before[:, :4], after[:, :4])
+    for name, p in net.named_parameters():
+        if name.startswith("gru.weight_hh"):
+            p[:4, 4:] += 1.0  # from the other channels to those in front
+    assert torch.equal(out, net(spec, states)[0])
+
+
+def test_levels_rise_in_cost_and_the_last_computes_everything():
+    net = slim()
+    macs = [net.at_level(k).macs_per_frame() for k in range(3)]
+    assert macs == sorted(macs) and net.full_frames()[-1] == 1.0
+    assert net.at_level(2)._play(frames(5), net.zero_states(1))[2] is None
+
+
+def test_missing_the_share_is_paid_for_and_taught_to_the_gate():
+    net, paid = slim(), 0
+    for update in range(12):
+        (lesson,), _ = net.lessons(frames(20), frames(20), net.zero_states(1), np.random.default_rng(update))
+        if lesson.dues is not None:
+            lesson.dues.backward()
+            paid += 1
+    assert 0 < paid < 12 and net.gate_out.weight.grad.any() and net.offsets.grad.any()
+
+
+@torch.no_grad()
+def test_it_starts_as_the_masker_it_came_from():
+    torch.manual_seed(1)
+    masker = build(family="gru", width=16).eval()
+    net = slim()
+    net.begin_with(masker.state_dict())
+    spec = frames(20)
+    assert torch.allclose(net(spec, net.zero_states(1))[0], masker(spec, masker.zero_states(1))[0], atol=1e-5)
+    weights = sorted_channels(masker.state_dict())
+    assert (weights["head.weight"].norm(dim=0).diff() <= 1e-6).all()
+    again = slim(restless=False)
+    again.begin_with(net.state_dict())
+    assert torch.equal(again.gate_out.weight, net.gate_out.weight)
+
+
+def test_shares_must_rise_to_one():
+    for shares in ([0.5, 0.4, 1.0], [0.4, 0.9], [0.1, 1.0]):
+        with pytest.raises(ValueError, match="rise"):
+            build(**(OPTIONS | {"shares": shares}))

@@ -1,0 +1,239 @@
+"""Slimming: a two-layer GRU masker that computes only its first channels in most frames.
+
+A gate of a few hundred weights decides per frame, from the input alone, whether all channels are computed or only a
+group at the front ("dynamic channel pruning", in the structured form that saves time and not only products: two
+prepared graphs behind one branch, `training/branching.py`). In a narrow frame the other channels hold what they
+remember and give zero, in training exactly as at run time. The decision is hard; its gradient is that of a sigmoid,
+and an auxiliary loss draws the share of computed channels to a target. The target is the level; the last level
+computes everything.
+
+Weights have the names of `GRUMasker`, so that a run may start from one: its channels are sorted by their weight on
+what follows, because a prefix must hold the most useful ones.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pse_stream.training.models.base import GRU_WEIGHTS, N_BINS, Lesson, SpectralNet, log_features
+from pse_stream.training.models.level import level_step, running_level
+from pse_stream.training.models.recurrence import scan
+
+_BANDS = 16  # what the gate sees of a frame
+_GATE_UNITS = 16
+_DECAY = math.exp(-1.0 / (125 * 0.25))  # the gate's memory: 0.25 s
+_SHARE_WEIGHT = 10.0  # of the auxiliary loss
+
+
+class Slim(SpectralNet):
+    """Log spectrum -> two GRU layers -> mask, `width` channels wide or only `narrow`, as the gate says.
+
+    Parameters
+    ----------
+    width, narrow : int
+        Channels of each layer in all, and those computed in every frame.
+    shares : list of float
+        Mean share of computed channels at each level, rising; the last must be 1.
+    """
+
+    def __init__(
+        self, width: int = 256, narrow: int = 32, shares: list[float] | tuple[float, ...] = (0.25, 0.5, 1.0)
+    ) -> None:
+        super().__init__()
+        if list(shares) != sorted(shares) or shares[-1] != 1.0 or shares[0] < narrow / width:
+            raise ValueError(f"shares {shares} must rise from at least {narrow / width:g} (narrow / width) to 1")
+        self.width, self.narrow, self.shares = width, narrow, tuple(shares)
+        self.n_levels = len(shares)
+        self.level = self.n_levels - 1
+        self.state_shapes = [(2,), (_BANDS,), (width,), (width,)]
+        self.register_buffer("mean", torch.zeros(N_BINS))
+        self.register_buffer("spread", torch.ones(N_BINS))
+        self.register_buffer("bands", _bands())
+        self.gru = nn.GRU(N_BINS, width, 2, batch_first=True)
+        self.head = nn.Linear(width, N_BINS)
+        self.gate_in = nn.Linear(2 * _BANDS, _GATE_UNITS)
+        self.gate_out = nn.Linear(_GATE_UNITS, 1)
+        # How much the gate lets through at each level but the last; a first guess from the target.
+        self.offsets = nn.Parameter(torch.tensor([math.log(f / (1 - f)) for f in self.full_frames()[:-1]]))
+        with torch.no_grad():
+            for name, p in self.gru.named_parameters():
+                if "bias" in name:
+                    p.zero_()
+            self.head.weight.mul_(0.5)
+            self.head.bias.fill_(1.0)  # start by letting most of the sound through
+
+    def full_frames(self) -> list[float]:
+        """The share of frames that each level may compute in full."""
+        least = self.narrow / self.width
+        return [min(max((share - least) / (1.0 - least), 0.01), 1.0) for share in self.shares]
+
+    def begin_with(self, weights: dict[str, Tensor]) -> None:
+        """Weights of this family, or of a GRU masker of this width, whose channels are sorted first."""
+        if "gate_in.weight" in weights:
+            super().begin_with(weights)
+            return
+        self.load_state_dict(sorted_channels(weights) | {k: v for k, v in self.state_dict().items() if "gate" in k}
+                             | {k: self.state_dict()[k] for k in ("offsets", "bands")})  # fmt: skip
+
+    def at_level(self, level: int) -> Self:
+        """The network with the gate at `level`; shares all weights."""
+        cut = copy.copy(self)
+        cut.level = level
+        return cut
+
+    def level_name(self, level: int) -> str:
+        """What people read."""
+        return f"{round(100 * self.shares[level])} % of the channels"
+
+    def features(self, spec: Tensor, level: Tensor) -> Tensor:
+        """Log spectrum relative to the running level; (..., 257)."""
+        return log_features(spec, level)
+
+    def set_statistics(self, features: Tensor) -> None:
+        """Mean and spread per bin from features (frames, 257)."""
+        self.mean.copy_(features.mean(0))
+        self.spread.copy_(features.std(0).clamp(min=0.05))
+
+    def _gate(self, seen: Tensor, recent: Tensor) -> Tensor:
+        """Logits without the last axis, from the bands of this frame and of the last quarter of a second."""
+        hidden = torch.relu(self.gate_in(torch.cat([seen, recent], dim=-1)))
+        return self.gate_out(hidden)[..., 0] + self.offsets[self.level]
+
+    def forward(self, spec: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """See `SpectralNet.forward`."""
+        return self._play(spec, states)[:2]
+
+    def _play(self, spec: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor], Tensor | None]:
+        """Clean spectra, states, and the decisions (batch, time) where there is a gate."""
+        level, level_state = running_level(spec, states[0])
+        x = (self.features(spec, level) - self.mean) / self.spread
+        seen = x @ self.bands
+        recent = scan(torch.full_like(seen, _DECAY), seen, states[1])
+        if self.level == self.n_levels - 1:
+            y, hidden = self.gru(x, torch.stack(states[2:]))
+            new, opened = list(hidden), None
+        else:
+            logits = self._gate(seen, recent)
+            soft = torch.sigmoid(logits)
+            opened = (logits > 0).float() + soft - soft.detach()
+            y, new = x, []
+            for layer in range(2):
+                y, last = self._gated_layer(layer, y, states[2 + layer], opened)
+                new.append(last)
+        clean = spec * torch.sigmoid(self.head(y)).unsqueeze(-1)
+        return clean, [level_state, recent[:, -1], *new], opened
+
+    def _gated_layer(self, layer: int, x: Tensor, start: Tensor, opened: Tensor) -> tuple[Tensor, Tensor]:
+        """One GRU layer over time where `opened` (batch, time) says whether the channels behind `narrow` are computed.
+
+        A product over all channels is right for narrow frames too, as long as those channels go in as zeros.
+        """
+        n = self.narrow
+        w_i, w_h, b_i, b_h = (
+            getattr(self.gru, f"{k}_l{layer}") for k in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        from_input = nn.functional.linear(x, w_i, b_i)
+        h, out = start, []
+        for t in range(x.shape[1]):
+            g = opened[:, t, None]
+            front, back = h[:, :n], h[:, n:]
+            known = torch.cat([front, g * back], dim=1)
+            i_r, i_z, i_n = from_input[:, t].chunk(3, 1)
+            h_r, h_z, h_n = nn.functional.linear(known, w_h, b_h).chunk(3, 1)
+            r, z = torch.sigmoid(i_r + h_r), torch.sigmoid(i_z + h_z)
+            fresh = torch.lerp(torch.tanh(i_n + r * h_n), h, z)
+            back = back + g * (fresh[:, n:] - back)
+            h = torch.cat([fresh[:, :n], back], dim=1)
+            out.append(torch.cat([fresh[:, :n], g * back], dim=1))
+        return torch.stack(out, 1), h
+
+    def lessons(
+        self, spec: Tensor, target: Tensor, states: list[Tensor], draw: np.random.Generator
+    ) -> tuple[list[Lesson], list[Tensor]]:
+        """At a level drawn anew for every update; levels with a gate also pay for missing their share."""
+        level = int(draw.integers(self.n_levels))
+        clean, new, opened = self.at_level(level)._play(spec, states)
+        if opened is None:
+            return [Lesson(clean, target, spec)], new
+        missed = (opened.mean() - self.full_frames()[level]).square()
+        return [Lesson(clean, target, spec, _SHARE_WEIGHT * missed)], new
+
+    def step(self, spec: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """One frame; a trace of it holds only the branch that was taken, so the exporter builds on `parts`."""
+        wanted, x, level_state, recent = self.choose(spec, *states[:2])
+        branch = self.full if bool(wanted > 0) else self.slender
+        gains, *hidden = branch(x, *states[2:])
+        return (spec * gains.unsqueeze(-1), level_state, recent, *hidden)
+
+    def choose(self, spec: Tensor, level: Tensor, recent: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The gate's logit (1,), standardised features (1, 257), and the new states of level and gate."""
+        running, level_state = level_step(spec, level)
+        x = (self.features(spec, running[:, 0]) - self.mean) / self.spread
+        seen = x @ self.bands
+        recent = seen + _DECAY * (recent - seen)
+        wanted = torch.ones(1) if self.level == self.n_levels - 1 else self._gate(seen, recent)
+        return wanted, x, level_state, recent
+
+    def full(self, x: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gains (1, 257) and states with all channels computed."""
+        x, first = self._layer(0, x, first, self.width)
+        x, second = self._layer(1, x, second, self.width)
+        return torch.sigmoid(self.head(x)), first, second
+
+    def slender(self, x: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same with only the channels at the front; the others hold."""
+        n = self.narrow
+        x, front = self._layer(0, x, first[:, :n], n)
+        first = torch.cat([front, first[:, n:]], dim=1)
+        x, front = self._layer(1, x, second[:, :n], n)
+        second = torch.cat([front, second[:, n:]], dim=1)
+        gains = torch.sigmoid(nn.functional.linear(x, self.head.weight[:, :n], self.head.bias))
+        return gains, first, second
+
+    def _layer(self, layer: int, x: Tensor, state: Tensor, n: int) -> tuple[Tensor, Tensor]:
+        """One frame through the first `n` channels of a layer, as one GRU operator."""
+        weights = []
+        for name in GRU_WEIGHTS:
+            whole = getattr(self.gru, f"{name}_l{layer}").view(3, self.width, -1)[:, :n]
+            columns = n if name == "weight_hh" or (name == "weight_ih" and layer) else whole.shape[-1]
+            part = whole[..., :columns].reshape(3 * n, -1)
+            weights.append(part[:, 0] if name.startswith("bias") else part)
+        y, hidden = torch.gru(x.unsqueeze(0), state.unsqueeze(0), weights, True, 1, 0.0, False, False, False)
+        return y[0], hidden[0]
+
+    def macs_per_frame(self) -> int:
+        """The mean over frames: the gate, the narrow network, and the rest in the target's share of frames."""
+        full, narrow = (3 * n * (N_BINS + n) + 6 * n * n + n * N_BINS for n in (self.width, self.narrow))
+        gate = N_BINS * _BANDS + 2 * _BANDS * _GATE_UNITS + _GATE_UNITS
+        if self.level == self.n_levels - 1:
+            return full + N_BINS * _BANDS
+        return round(gate + narrow + self.full_frames()[self.level] * (full - narrow))
+
+
+def _bands() -> Tensor:
+    """Mean of the features over 16 bands of equal width on the Bark scale; (257, 16)."""
+    hz = np.arange(N_BINS) * 31.25
+    bark = np.maximum(26.81 * hz / (1960.0 + hz) - 0.53, 0.0)  # Traunmueller 1990
+    place = np.minimum((bark / bark[-1] * _BANDS).astype(int), _BANDS - 1)
+    weights = (place[:, None] == np.arange(_BANDS)).astype(np.float32)
+    return torch.tensor(weights / np.maximum(weights.sum(0), 1.0))
+
+
+def sorted_channels(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a two-layer GRU masker with the channels of each layer sorted by their weight on what follows."""
+    found = dict(weights)
+    width = weights["head.weight"].shape[1]
+    for layer, follows in ((0, "gru.weight_ih_l1"), (1, "head.weight")):
+        order = torch.argsort(found[follows].float().norm(dim=0), descending=True)
+        rows = torch.cat([order + k * width for k in range(3)])
+        for name in GRU_WEIGHTS:
+            found[f"gru.{name}_l{layer}"] = found[f"gru.{name}_l{layer}"][rows]
+        found[f"gru.weight_hh_l{layer}"] = found[f"gru.weight_hh_l{layer}"][:, order]
+        found[follows] = found[follows][:, order]
+    return found
