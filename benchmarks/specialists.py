@@ -26,6 +26,7 @@ from pse_stream.dsp.stft import inverse, transform
 from pse_stream.engines.contract import Engine
 from pse_stream.engines.gate.gated import Gated
 from pse_stream.engines.package import read_package
+from pse_stream.engines.player import play as play_package
 from pse_stream.engines.registry import SHIPPED_FOLDER, open_engine
 from pse_stream.engines.specialists import SpecialistsEngine
 from pse_stream.training.evaluate import Pair, read_pairs
@@ -202,7 +203,7 @@ def main() -> None:
             bench.ensemble(folder, "plain", alone=False)
         for other in options.against:
             place = Path(other)
-            engine = open_engine(other) if not place.is_dir() else _opened(place)
+            engine = play_package(read_package(place)) if place.is_dir() else open_engine(other)
             bench.measure(place.name, engine)
     print(report(bench, names, [Path(other).name for other in options.against]))
     for name, truth in (
@@ -212,12 +213,6 @@ def main() -> None:
         print(f"{name}: {accuracy(bench, f'tuned {name} auto', truth):.0%} of the choices at a clip's end are right")
     for folder in folders:
         print(cost(folder))
-
-
-def _opened(folder: Path) -> Engine:
-    from pse_stream.engines.onnx import OnnxEngine
-
-    return OnnxEngine(read_package(folder))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
 import numpy as np
 
 from pse_stream.dsp.spec import ENGINE_BINS, Complex64s, Float32s
@@ -127,7 +128,7 @@ class OnnxEngine:
         self.info: EngineInfo = package.info
         self.bad_frames = 0
         if graphs is None:
-            graphs = tuple(Graph(package, level) for level in package.description.levels)
+            graphs = graphs_of(package)
             check_golden(package, graphs, max_frames=OPENING_FRAMES)
         self._graphs = graphs
         self._voices = tuple(GraphVoice(graph) for graph in graphs)
@@ -190,6 +191,21 @@ class OnnxEngine:
         return type(self)(self.package, self._graphs)
 
 
+def graphs_of(package: Package) -> tuple[Graph, ...]:
+    """The graphs of all levels, then those of the specialists, which have the inputs and outputs of the first level.
+
+    Raises
+    ------
+    EngineError
+        As `Graph`.
+    """
+    told, members = package.description, package.description.ensemble
+    specialists = members.specialists if members is not None else ()
+    first = told.levels[0]
+    levels = [*told.levels, *(msgspec.structs.replace(first, name=s.name, file=s.file) for s in specialists)]
+    return tuple(Graph(package, level) for level in levels)
+
+
 def open_package(folder: Path) -> OnnxEngine:
     """Read a package and make it ready to play.
 
@@ -208,7 +224,7 @@ def check_golden(package: Package, graphs: tuple[Graph, ...], *, max_frames: int
     ----------
     package : Package
     graphs : tuple of Graph
-        One for each level.
+        One for each level, and for each specialist after them.
     max_frames : int, optional
         Play only so many; None plays all.
 

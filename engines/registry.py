@@ -137,13 +137,9 @@ def _package(folder: Path, origin: Origin) -> _Found:
         return _Found(EngineEntry(id=folder.name, origin=origin, problem=str(error), source=str(folder)))
 
     def make() -> Engine:
-        if package.description.ensemble is not None:
-            from pse_stream.engines.specialists import SpecialistsEngine
+        from pse_stream.engines.player import play
 
-            return SpecialistsEngine(package)
-        from pse_stream.engines.onnx import OnnxEngine
-
-        return OnnxEngine(package)
+        return play(package)
 
     return _Found(EngineEntry(id=package.info.id, origin=origin, info=package.info, source=str(folder)), make)
 

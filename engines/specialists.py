@@ -13,7 +13,6 @@ import difflib
 import io
 from typing import NamedTuple, Self
 
-import msgspec
 import numpy as np
 
 from pse_stream.dsp.spec import ENGINE_BINS, Complex64s, Float32s
@@ -22,7 +21,7 @@ from pse_stream.engines.gate.gated import AUTO, OFF, GateMode, GateStatus
 from pse_stream.engines.gate.gates import Gate
 from pse_stream.engines.gate.moderator import Moderator, ModeratorNetwork
 from pse_stream.engines.handover import WARM_HOPS
-from pse_stream.engines.onnx import Graph, GraphVoice, OnnxEngine, check_golden
+from pse_stream.engines.onnx import Graph, GraphVoice, OnnxEngine, check_golden, graphs_of
 from pse_stream.engines.package import Package
 from pse_stream.errors import EngineError
 
@@ -44,7 +43,8 @@ class _Past:
 
     def at(self, index: int) -> Complex64s:
         """Frame number `index`, (257,); one of the last `RING_HOPS`."""
-        return self._frames[index % RING_HOPS]
+        frame: Complex64s = self._frames[index % RING_HOPS]
+        return frame
 
 
 class _Member(GraphVoice):
@@ -200,13 +200,9 @@ class SpecialistsEngine(OnnxEngine):
 
 def _load(package: Package) -> _Loaded:
     """Open every graph of an ensemble and try it on the golden frames."""
-    told, ensemble = package.description, package.description.ensemble
+    ensemble = package.description.ensemble
     assert ensemble is not None
-    first = told.levels[0]
-    levels = [first]
-    for member in ensemble.specialists:
-        levels.append(msgspec.structs.replace(first, name=member.name, file=member.file))
-    graphs = tuple(Graph(package, level) for level in levels)
+    graphs = graphs_of(package)
     check_golden(package, graphs)
     if ensemble.kind == "moderator":
         return _Loaded(graphs, None, None, ModeratorNetwork(package.content(ensemble.judge), str(package.folder)))

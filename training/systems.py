@@ -20,10 +20,10 @@ def open_engine(name: str) -> Engine:
 
         return BypassEngine()
     if (Path(name) / "model.toml").is_file():
-        from pse_stream.engines.onnx import OnnxEngine
         from pse_stream.engines.package import read_package
+        from pse_stream.engines.player import play
 
-        return OnnxEngine(read_package(Path(name)))
+        return play(read_package(Path(name)))
     raise EvaluationError(
         f"system {name!r} is unknown; expected noisy, bypass, wiener or the folder of a model package"
     )

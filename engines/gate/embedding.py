@@ -174,7 +174,7 @@ def embed(samples: Float32s, network: VoiceNetwork | None = None) -> Float32s:
     network = network or shipped_network()
     vectors = [r.vector for r in readings(samples, network) if r.presence >= SPEECH_PRESENCE]
     stacked = np.array(vectors, np.float32).reshape(-1, network.dim)
-    return stacked / np.maximum(np.linalg.norm(stacked, axis=1, keepdims=True), 1e-9)
+    return np.asarray(stacked / np.maximum(np.linalg.norm(stacked, axis=1, keepdims=True), 1e-9), np.float32)
 
 
 def mean_voice(vectors: Float32s) -> Float32s:

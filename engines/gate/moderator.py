@@ -94,7 +94,9 @@ class Moderator:
         self._frames = np.zeros((AUDITION_FRAMES, ENGINE_BINS), np.complex64)
         self._outputs = [np.zeros_like(self._frames) for _ in candidates]
         self.scores = np.zeros(len(candidates), np.float32)  # shares that sum to 1; zeros before the first audition
-        self.reset()
+        self.chosen = -1  # index of the candidate; -1: there was no audition yet
+        self._played = -1  # frames of the audition played, of all candidates; -1: there is none
+        self._due = FIRST_HOPS
 
     def hear(self, past: Callable[[int], Complex64s], end: int) -> bool:
         """One hop; True if the choice changed.
@@ -122,8 +124,7 @@ class Moderator:
 
     def reset(self) -> None:
         """Nothing was heard, nobody is chosen."""
-        self._played = -1  # frames of the audition played, of all candidates; -1: there is none
-        self._due = FIRST_HOPS
+        self._played, self._due = -1, FIRST_HOPS
         self.chosen = -1
         self.scores = np.zeros(len(self._candidates), np.float32)
 

@@ -51,13 +51,12 @@ def check_headroom(id: str = DEFAULT_ENGINE) -> Iterator[Finding]:
 
 
 def _verified(name: str, entry: EngineEntry) -> Finding:
-    from pse_stream.engines.onnx import Graph, check_golden
+    from pse_stream.engines.onnx import check_golden, graphs_of
     from pse_stream.engines.package import read_package
 
     package = read_package(Path(entry.source))
     package.verify()
-    graphs = tuple(Graph(package, level) for level in package.description.levels)
-    errors = check_golden(package, graphs)
+    errors = check_golden(package, graphs_of(package))
     return ok(name, f"version {package.info.version}, files intact, golden frames within {max(errors):.1g}")
 
 
