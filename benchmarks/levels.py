@@ -12,20 +12,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from pse_stream.dsp.spec import ENGINE_BINS, ENGINE_RATE, HOP_MS, STFTSpec
-from pse_stream.dsp.stft import transform
-from pse_stream.engines.contract import Engine, EngineInfo
+from pse_stream.dsp.spec import HOP_MS
+from pse_stream.engines.contract import EngineInfo
 from pse_stream.engines.registry import available, open_engine
+from pse_stream.engines.timing import step_costs_ms
 
 BEGIN, END = "<!-- levels: generated -->", "<!-- levels: end -->"
 METRICS = (("si_sdr_i", "SI-SDR gain dB", 2), ("pesq", "PESQ-WB", 2), ("estoi", "ESTOI", 3))
-ROUND_HOPS = 250
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +70,7 @@ def ours(hops: int) -> list[Point]:
     """Every level of every usable engine whose quality is known."""
     found = [e.info for e in available() if e.info is not None and any(known(e.info, level) for level in (0, None))]
     which = [(info, level) for info in found for level in range(len(info.levels))]
-    costs = measured([(info.id, level) for info, level in which], hops)
+    costs = step_costs_ms([(open_engine(info.id), level) for info, level in which], hops)
     return [
         Point(
             family=info.family if len(info.levels) > 1 else "fixed",
@@ -92,24 +88,6 @@ def known(info: EngineInfo, level: int | None) -> dict[str, float]:
     tail = "" if level is None else f"_{level}"
     names = {f"{name}{ci}": f"{name}{tail}{ci}" for name, _, _ in METRICS for ci in ("", "_ci")}
     return {name: info.quality[key] for name, key in names.items() if key in info.quality}
-
-
-def measured(which: list[tuple[str, int]], hops: int) -> list[float]:
-    """Milliseconds of processor time per hop: the lowest tenth, which other programs disturb least; in turns."""
-    frames = transform(np.random.default_rng(0).normal(0, 0.05, ROUND_HOPS * 128).astype(np.float32), STFT)
-    streams: list[Engine] = [open_engine(id) for id, _ in which]
-    costs: list[list[int]] = [[] for _ in which]
-    out = np.empty(ENGINE_BINS, np.complex64)
-    for _ in range(-(-hops // ROUND_HOPS)):
-        for stream, (_, level), found in zip(streams, which, costs, strict=True):
-            for frame in frames[:ROUND_HOPS]:
-                began = time.thread_time_ns()
-                stream.step(frame, out, level)
-                found.append(time.thread_time_ns() - began)
-    return [float(np.percentile(found, 10)) / 1e6 for found in costs]
-
-
-STFT = STFTSpec(ENGINE_RATE)
 
 
 def published() -> list[Point]:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from pse_stream.dsp.spec import ENGINE_BINS
 from pse_stream.engines.contract import Engine
+from pse_stream.engines.timing import step_costs_ms
 from pse_stream.training.corpus import open_packs
 from pse_stream.training.evaluate import markdown, measure, read_pairs, save_rows, summarise
-from pse_stream.training.export import export, licences, load_run, probe
+from pse_stream.training.export import export, licences, load_run
 from pse_stream.training.systems import open_engine, open_system
 
 _QUALITY = ("si_sdr_i", "pesq", "stoi", "estoi", "sig", "bak", "ovrl")
@@ -121,7 +118,7 @@ def _quality(measured: list[dict[str, dict[str, float]]]) -> dict[str, float]:
 
 def _levels_table(engine: Engine, measured: list[dict[str, dict[str, float]]]) -> str:
     """What each level costs and gives, for the card."""
-    costs = hop_costs_ms(engine)
+    costs = step_costs_ms([(engine.fork(), k) for k in range(len(engine.info.levels))])
     lines = ["", "| level | name | MMAC/s | parameters | ms per hop |", "|---|---|---|---|---|"]
     lines += [
         f"| {k} | {level.name} | {level.macs_per_second / 1e6:.1f} | {level.parameters:,} | {cost:.3f} |"
@@ -131,20 +128,3 @@ def _levels_table(engine: Engine, measured: list[dict[str, dict[str, float]]]) -
     quality = markdown(names | {"all": measured[-1]["all"]}, "level").rsplit("\n", 1)[0]
     note = "Milliseconds of processor time of the engine alone, lowest tenth of 2,000 hops back to back, one core:"
     return "\n".join(["", note, *lines, "", "Quality on the test pairs told of below:", "", quality, ""])
-
-
-def hop_costs_ms(engine: Engine, hops: int = 2000) -> list[float]:
-    """Processor time of a hop at every level, in ms: the lowest tenth, which other programs disturb least.
-
-    Levels take turns in short rounds, so that a machine that is busy for a while is busy for all.
-    """
-    frames, out = probe(2.0), np.empty(ENGINE_BINS, np.complex64)
-    streams = [engine.fork() for _ in engine.info.levels]
-    costs: list[list[int]] = [[] for _ in streams]
-    for begin in range(0, hops, len(frames)):
-        for level, stream in enumerate(streams):
-            for frame in frames[: hops - begin]:
-                began = time.thread_time_ns()
-                stream.step(frame, out, level)
-                costs[level].append(time.thread_time_ns() - began)
-    return [float(np.percentile(found, 10)) / 1e6 for found in costs]
