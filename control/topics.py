@@ -152,17 +152,26 @@ def _engine(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _gate(snapshot: Snapshot) -> dict[str, Any]:
-    return {"mode": snapshot.settings.gate}
+    gate = snapshot.gate
+    return {"mode": snapshot.settings.gate, "active": gate.active, "scores": gate.scores}
 
 
 def _governor(snapshot: Snapshot) -> dict[str, Any]:
-    engine = snapshot.engine
+    engine, governor = snapshot.engine, snapshot.governor
     return {
         "mode": snapshot.settings.governor,
         "level": engine.level,
         "level_name": engine.level_name,
         "level_count": engine.level_count,
         "pinned": engine.level_pinned,
+        "rung": governor.rung,
+        "rung_index": governor.index,
+        "rung_count": governor.count,
+        "rung_top": governor.top,
+        "cause": governor.cause,
+        "reason": governor.reason,
+        "changes": governor.changes,
+        "calibrated": governor.calibrated,
         "origin": snapshot.origins.get("level", "default"),
     }
 

@@ -24,12 +24,16 @@ import msgspec
 
 from pse_stream.dsp.spec import Float32s
 from pse_stream.engines.contract import Engine
-from pse_stream.engines.registry import open_engine
+from pse_stream.engines.gate.gated import use_gate
+from pse_stream.engines.registry import available
 from pse_stream.errors import PseError
+from pse_stream.profiles.adapted import open_engine
+from pse_stream.streaming.configuration import Ground, ground
 from pse_stream.streaming.devices.base import Device
 from pse_stream.streaming.ledger import Changed, Ledger
 from pse_stream.streaming.links import Links
 from pse_stream.streaming.orders import UNSUPPORTED, Orders
+from pse_stream.streaming.overseer import Overseer
 from pse_stream.streaming.owner import Owner
 from pse_stream.streaming.pipeline import Pipeline
 from pse_stream.streaming.process import run_thread_realtime
@@ -41,7 +45,9 @@ from pse_stream.streaming.settings import (
     Settings,
 )
 from pse_stream.streaming.snapshot import Latency, Meters, Snapshot, State
+from pse_stream.streaming.steering import Clocks, Steering
 from pse_stream.streaming.supervisor import Supervisor
+from pse_stream.streaming.surroundings import Surroundings
 from pse_stream.streaming.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -62,10 +68,17 @@ class Denoiser:
         Where sound comes from and goes to; None: the microphone and virtual microphone of this machine.
     origins : dict or None
         Who chose each setting; unnamed ones are defaults.
+    ground : callable
+        What a profile makes of the settings that nobody chose for this run (`configuration.ground`).
     engines : callable
-        Opens an engine by id; `engines.registry.open_engine` unless a test brings its own.
+        Opens an engine by id; `profiles.adapted.open_engine` unless a test brings its own.
     realtime : bool
         Ask for real-time scheduling of the three threads that carry sound; a refusal is an event, never an error.
+    record : bool
+        Record from the start into the profile of `settings`; a refusal is an event too.
+    calibrate : bool
+        Measure what engines cost here, once, in a child process, and let smaller ones stand in under load. Without it
+        the governor knows only what it has seen.
 
     Raises
     ------
@@ -80,7 +93,10 @@ class Denoiser:
         device: Device | None = None,
         origins: dict[str, Origin] | None = None,
         engines: Callable[[str], Engine] = open_engine,
+        ground: Callable[[str | None], Ground] = ground,
         realtime: bool = False,
+        record: bool = False,
+        calibrate: bool = False,
     ) -> None:
         if device is None:
             from pse_stream.streaming.devices.live import open_device
@@ -88,9 +104,11 @@ class Denoiser:
             device = open_device()
         self.device = device
         self._ledger = Ledger(settings, origins)
+        engine = engines(settings.engine)
+        use_gate(engine, settings.gate)
         pipeline = Pipeline(
             device.sample_rate,
-            engines(settings.engine),
+            engine,
             level=settings.level,
             attenuation_db=settings.attenuation_db,
             bypass=settings.bypass,
@@ -103,8 +121,10 @@ class Denoiser:
             settle_hops=device.settle_hops,
             slack_s=device.slack_s,
             wake=self._worker.wake,
+            steering=Steering(pipeline, mode=settings.governor, pinned=settings.level_pinned),
         )
         self._realtime = realtime
+        self._record = record
         self._links = Links(device, self._runner, on_thread=self._hurry if realtime else None)
         self._events: deque[str] = deque(maxlen=EVENTS_KEPT)
         self._condition: tuple[State, str] = ("starting", "")
@@ -113,6 +133,8 @@ class Denoiser:
         self._supervised = False
         self._began = device.now()
         self._driven = device.drive(self._runner.step, self._tick)
+        if self._driven:
+            self._runner.clocks = Clocks.simulated(device.now)
         self._owner = Owner("pse-owner", threaded=not self._driven)
         self._orders = Orders(
             self._ledger,
@@ -120,6 +142,8 @@ class Denoiser:
             self._owner,
             engines=engines,
             reconnect=self._reconnect,
+            ground=ground,
+            note=self._events.append,
             leave=self._leaving.set,
             threaded=not self._driven,
         )
@@ -132,6 +156,15 @@ class Denoiser:
             tell=self._set_condition,
             note=self._events.append,
             fault=lambda: self._worker.fault,
+        )
+        self._overseer = Overseer(
+            self._runner,
+            rate=device.sample_rate,
+            engines=engines,
+            entries=available if calibrate else None,
+            hold=self._orders.hold,
+            note=self._note_decision,
+            hints=None if self._driven else Surroundings().look,
         )
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -163,6 +196,8 @@ class Denoiser:
             self._watchdog.start()
         self._supervised = True
         self._set_condition("running", "")
+        if self._record:
+            self._orders.record_for_profile()
 
     def stop(self) -> None:
         """Stop, put the devices back, end; safe to call twice."""
@@ -175,6 +210,7 @@ class Denoiser:
 
     def _end(self) -> None:
         """End every thread, then give the device back."""
+        self._overseer.stop()
         self._owner.run(self._links.close)
         closed = self._owner.stop()
         self._orders.stop()
@@ -230,12 +266,14 @@ class Denoiser:
 
     def _reconnect(self, wanted: Settings, changed: Changed) -> None:
         """Open other devices; a name that means nothing is refused before anything is closed."""
-        for name in changed:
-            self.device.resolve("input" if name == "input" else "output", getattr(wanted, name))
+        if "input" in changed:
+            self.device.resolve("input", wanted.input)
+        if "output" in changed:
+            self.device.resolve("output", wanted.output)
         try:
             if "output" in changed:
                 self._links.open_output(wanted)
-            if "input" in changed:
+            if changed.keys() & {"input", "channels"}:
                 self._links.open_input(wanted)
         except PseError:
             self._links.open(self._ledger.page.settings)
@@ -248,6 +286,8 @@ class Denoiser:
         """What is true now; made of immutable parts, from any thread, without a lock."""
         report, page = self._runner.report, self._ledger.page
         state, reason = self._condition
+        if state in ("running", "degraded") and report.stand_in:
+            state, reason = "degraded", report.stand_in
         if state in ("running", "degraded") and report.engine_error:
             state, reason = "degraded", f"{report.engine_error}; you are heard without noise removal"
         if state == "running" and page.settings.bypass:
@@ -268,6 +308,8 @@ class Denoiser:
             settings=page.settings,
             origins=dict(page.origins),
             engine=msgspec.structs.replace(report.engine, level_pinned=page.settings.level_pinned),
+            gate=report.gate,
+            governor=report.governor,
             latency=Latency(
                 algorithm_ms=ALGORITHM_MS,
                 lookahead_ms=report.lookahead_ms,
@@ -280,6 +322,7 @@ class Denoiser:
             counters=msgspec.structs.replace(report.counters, reopened=self._supervisor.reopened),
             load=report.load,
             drift_ppm=report.drift_ppm,
+            recording=self._orders.recording.on,
             events=tuple(self._events),
         )
 
@@ -303,6 +346,10 @@ class Denoiser:
             self._condition = (state, reason)
             self._events.append(f"{state}: {reason}" if reason else state)
 
+    def _note_decision(self, sentence: str) -> None:
+        log.info("%s", sentence)
+        self._events.append(sentence)
+
     def _hurry(self) -> None:
         """In a thread that carries sound: ask for real-time scheduling."""
         refused = run_thread_realtime()
@@ -311,6 +358,8 @@ class Denoiser:
 
     def _tick(self) -> None:
         """Ten times a second, in real or simulated time, and whenever the device has news."""
+        self._orders.look_after_recording()
+        self._overseer.tick(self.device.now())
         if self._supervised:
             self._supervisor.tick()
 

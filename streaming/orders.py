@@ -17,10 +17,14 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from pse_stream.engines.contract import Engine
-from pse_stream.errors import ControlError
+from pse_stream.engines.gate.gated import use_gate
+from pse_stream.errors import ControlError, EngineError
+from pse_stream.streaming.configuration import Ground
 from pse_stream.streaming.ledger import Changed, Ledger
 from pse_stream.streaming.owner import Owner
 from pse_stream.streaming.pipeline import Pipeline
+from pse_stream.streaming.recorder import Recorder
+from pse_stream.streaming.recording import Recording
 from pse_stream.streaming.runner import Runner
 from pse_stream.streaming.settings import (
     Applied,
@@ -30,7 +34,6 @@ from pse_stream.streaming.settings import (
     SetBypass,
     SetDevices,
     SetEngine,
-    SetGate,
     SetLevel,
     SetMute,
     SetProfile,
@@ -42,10 +45,12 @@ from pse_stream.streaming.settings import (
 log = logging.getLogger(__name__)
 
 #: What waits for a feature that is not there yet.
-UNSUPPORTED: dict[type, str] = {SetProfile: "profiles", SetGate: "the gate", SetRecording: "recording"}
+UNSUPPORTED: dict[type, str] = {}
 #: What takes effect at once even while an engine is being opened.
 IMMEDIATE = (SetBypass, SetMute, SetAttenuation, Shutdown)
+DEVICE_SETTINGS = ("input", "output", "channels")
 HELD_ENGINES = 4  # at most three run during a change
+HELD_STAND_INS = 8  # two for each of these
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,18 @@ class Order:
     prompt: bool  # the future is ended by the worker itself
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What took time and is ready to be swapped in."""
+
+    engine: Engine | None = None
+    ground: Ground | None = None  # of another profile
+    recorder: Recorder | None = None
+
+
+NOTHING = Prepared()
+
+
 class Orders:
     """Take commands, have them carried out, answer.
 
@@ -70,6 +87,10 @@ class Orders:
         Opens an engine by id.
     reconnect : callable
         Opens other devices: (settings wanted, what changes); called on the owner's thread.
+    ground : callable
+        What a profile (None: nobody's) makes of the settings that nobody chose.
+    note : callable
+        Told what happens, as sentences.
     leave : callable
         Called when a shutdown was answered.
     threaded : bool
@@ -84,11 +105,15 @@ class Orders:
         *,
         engines: Callable[[str], Engine],
         reconnect: Callable[[Settings, Changed], None],
+        ground: Callable[[str | None], Ground],
+        note: Callable[[str], None],
         leave: Callable[[], None],
         threaded: bool,
     ) -> None:
         self._ledger, self._runner, self._owner = ledger, runner, owner
         self._engines, self._reconnect, self._leave = engines, reconnect, leave
+        self._ground, self._note = ground, note
+        self.recording = Recording(runner, ledger, note=note, threaded=threaded)
         self._threaded = threaded
         self._builder = Owner("pse-builder", threaded=threaded)
         self._pending: set[Future[Applied]] = set()
@@ -98,6 +123,7 @@ class Orders:
         # Freeing a network's session takes up to 11 ms (measured), more than a hop: whatever the worker lets go of is
         # still held here, and freed by the builder's thread.
         self._held: deque[Engine] = deque([runner.pipeline.engine], maxlen=HELD_ENGINES)
+        self._held_stand_ins: deque[Engine] = deque(maxlen=HELD_STAND_INS)
 
     def start(self) -> None:
         """Begin to build and to answer."""
@@ -110,6 +136,8 @@ class Orders:
         """Answer everything that still waits: it did not take effect."""
         self._closed = True
         self._builder.stop()
+        if (recorder := self.recording.end()) is not None:
+            recorder.stop("the denoiser stopped")
         self._answers.put(None)
         if self._herald is not None and self._herald is not threading.current_thread():
             self._herald.join(2.0)
@@ -132,7 +160,7 @@ class Orders:
             self._refuse(order, ControlError(f"{missing} cannot be used yet.", name="not_supported"))
         elif isinstance(command, SetDevices):
             self._owner.run(lambda: self._prepare(order))
-        elif isinstance(command, SetEngine):
+        elif isinstance(command, SetEngine | SetProfile | SetRecording):
             self._builder.run(lambda: self._prepare(order))
         elif isinstance(command, IMMEDIATE) or not self._builder.busy:
             self._post(order)
@@ -142,27 +170,61 @@ class Orders:
 
     def _prepare(self, order: Order) -> None:
         """On the owner's or builder's thread: what takes time, then the change itself."""
-        engine = None
+        prepared = NOTHING
         try:
             self._ledger.insist_revision(order.if_revision)
-            wanted, changed = self._ledger.plan(order.command, order.origin)
-            if isinstance(order.command, SetEngine):
+            if isinstance(order.command, SetProfile):
+                self._prepare_profile(order, order.command.name)
+                return
+            if isinstance(order.command, SetRecording):
+                if order.command.on and not self.recording.on:
+                    prepared = Prepared(recorder=self.recording.prepare())
+            else:
+                wanted, changed = self._ledger.plan(order.command, order.origin)
                 # The engine that is set already may have been taken out: then this is the wish to try it again.
-                if changed or self._runner.relieved:
-                    engine = self._engines(order.command.id)
-                    self._held.append(engine)
-            elif changed:
-                self._reconnect(wanted, changed)
+                if isinstance(order.command, SetEngine):
+                    prepared = self._build(order.command.id if changed or self._runner.relieved else None)
+                elif changed:
+                    self._reconnect(wanted, changed)
         except Exception as error:
             self._refuse(order, error)
             return
-        self._post(order, engine)
+        self._post(order, prepared)
 
-    def _post(self, order: Order, engine: Engine | None = None) -> None:
+    def _build(self, id: str | None, ground: Ground | None = None) -> Prepared:
+        """With a fresh stream of an engine, if one is wanted."""
+        if id is None:
+            return Prepared(ground=ground)
+        engine = self._engines(id)
+        self._held.append(engine)
+        return Prepared(engine=engine, ground=ground)
+
+    def _prepare_profile(self, order: Order, name: str | None) -> None:
+        """On the builder's thread: the engine; other devices are opened on the owner's."""
+        ground = self._ground(name)
+        wanted, changed = self._ledger.plan_profile(name, order.origin, ground.values)
+        prepared = self._build(wanted.engine if "engine" in changed else None, ground)
+        devices = {setting: change for setting, change in changed.items() if setting in DEVICE_SETTINGS}
+
+        def reconnect() -> None:
+            try:
+                self._reconnect(wanted, devices)
+            except Exception as error:
+                self._refuse(order, error)
+                return
+            self._post(order, prepared)
+
+        if devices:
+            self._owner.run(reconnect)
+        else:
+            self._post(order, prepared)
+
+    def _post(self, order: Order, prepared: Prepared = NOTHING) -> None:
         def change(_pipeline: Pipeline, hop: int) -> None:
             try:
-                revision, changed = self._apply(order, engine)
+                revision, changed = self._apply(order, prepared)
             except Exception as error:
+                self._discard(prepared.recorder)
                 self._refuse(order, error)
                 return
             applied = Applied(revision, hop, changed)
@@ -170,31 +232,99 @@ class Orders:
 
         self._runner.post(change)
 
-    def _apply(self, order: Order, engine: Engine | None) -> tuple[int, Changed]:
+    def _apply(self, order: Order, prepared: Prepared) -> tuple[int, Changed]:
         """On the worker's thread, between two hops: the revision and what changed."""
         self._ledger.insist_revision(order.if_revision)
-        if isinstance(order.command, SetLevel) and order.origin == "governor":
-            return self._ledger.page.revision, self._govern(order.command.level)
+        if isinstance(order.command, SetRecording):
+            return self._apply_recording(order, prepared.recorder)
+        if isinstance(order.command, SetProfile) and prepared.ground is not None:
+            settings, changed = self._ledger.plan_profile(order.command.name, order.origin, prepared.ground.values)
+            self._carry_out(settings, changed, prepared.engine)
+            page = self._ledger.keep_profile(settings, changed, order.origin, prepared.ground.origins)
+            if "profile" in changed:
+                self._discard(self.recording.end())  # what another person says is none of this one's business
+                self._answer(lambda: self._welcome(prepared.ground))
+            return page.revision, changed
         settings, changed = self._ledger.plan(order.command, order.origin)
+        self._carry_out(settings, changed, prepared.engine)
+        return self._ledger.keep(settings, changed, order.origin).revision, changed
+
+    def _carry_out(self, settings: Settings, changed: Changed, engine: Engine | None) -> None:
+        """What the runner and the pipeline have to know."""
         if engine is not None:
             level = settings.level if settings.level is None else min(settings.level, engine.info.best_level)
-            self._runner.use_engine(engine, level)
-        elif "level" in changed:
-            self._runner.use_level(settings.level)
+            self._use_gate(engine, settings.gate)
+            self._runner.use_engine(engine, level, pinned=settings.level_pinned)
+        elif changed.keys() & {"level", "level_pinned"}:
+            self._runner.use_level(settings.level, pinned=settings.level_pinned)
+        if engine is None and "gate" in changed:
+            use_gate(self._runner.pipeline.engine, settings.gate)
+        if "governor" in changed:
+            self._runner.steering.use_mode(settings.governor)
         if changed.keys() & {"attenuation_db", "bypass", "mute"}:
             self._runner.pipeline.set_mix(
                 attenuation_db=settings.attenuation_db, bypass=settings.bypass, mute=settings.mute
             )
-        return self._ledger.keep(settings, changed, order.origin).revision, changed
 
-    def _govern(self, level: int | None) -> Changed:
-        """The governor moves the running level where nobody chose one."""
-        if self._ledger.page.settings.level is not None:
-            return {}
-        old = self._runner.pipeline.level
-        self._runner.use_level(level)
-        new = self._runner.pipeline.level
-        return {} if old == new else {"running_level": (old, new)}
+    def _use_gate(self, engine: Engine, mode: str) -> None:
+        """The gate of a newcomer; a specialist that only the engine before it has is forgotten aloud."""
+        try:
+            use_gate(engine, mode)
+        except EngineError as error:
+            self._note(f"the gate chooses again: {error}")
+
+    def _apply_recording(self, order: Order, recorder: Recorder | None) -> tuple[int, Changed]:
+        """Begin or end between two hops; what is beneath is settled elsewhere."""
+        assert isinstance(order.command, SetRecording)
+        was, wanted = self.recording.on, order.command.on
+        if recorder is not None:
+            if was or recorder.profile.id != self._ledger.page.settings.profile:  # somebody was faster
+                self._discard(recorder)
+                return self._ledger.page.revision, {}
+            self.recording.begin(recorder)
+        elif not wanted:
+            self._discard(self.recording.end())
+        changed: Changed = {} if was == wanted else {"recording": (was, wanted)}
+        return self._ledger.keep(self._ledger.page.settings, changed, order.origin).revision, changed
+
+    def _discard(self, recorder: Recorder | None) -> None:
+        """End a recorder where waiting for the disk disturbs nobody."""
+        if recorder is not None:
+            self._builder.run(recorder.stop)
+
+    def _welcome(self, ground: Ground | None) -> None:
+        """After a change of the profile: say what is to be said, and record if the person wants that."""
+        for note in ground.notes if ground is not None else ():
+            self._note(note)
+        if ground is not None and ground.logging:
+            self.record_for_profile()
+
+    def record_for_profile(self) -> None:
+        """Start to record because the profile says so; a refusal is told, never raised."""
+
+        def tell(future: Future[Applied]) -> None:
+            error = future.exception()
+            if error is not None:
+                self._note(f"not recorded: {error}")
+
+        self.submit(SetRecording(True), "profile", None).add_done_callback(tell)
+
+    def hold(self, engine: Engine) -> None:
+        """Keep an engine that may stand in for another from being freed by the worker."""
+        self._held_stand_ins.append(engine)
+
+    def look_after_recording(self) -> None:
+        """A few times a second: a recording that ended by itself is told and put away."""
+        problem = self.recording.problem()
+        if problem:
+
+            def end(_pipeline: Pipeline, _hop: int) -> None:
+                self._discard(self.recording.end())
+                self._ledger.keep(self._ledger.page.settings, {"recording": (True, False)}, "governor")
+
+            self._note(f"recording stopped: {problem} Sound goes on.")
+            self.recording.told()
+            self._runner.post(end)
 
     # --- answers ------------------------------------------------------------------------------------------------
 

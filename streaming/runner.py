@@ -8,7 +8,6 @@ the business of `pace`; the thread itself is in `worker.py`, and simulated devic
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 
@@ -20,16 +19,16 @@ from pse_stream.dsp.resample import VariableRate
 from pse_stream.dsp.spec import Float32s
 from pse_stream.engines.bypass import BypassEngine
 from pse_stream.engines.contract import Engine
-from pse_stream.errors import EngineError
+from pse_stream.engines.gate.gated import gate_status
 from pse_stream.streaming.channels import ChannelPick, Channels
 from pse_stream.streaming.inlet import Inlet
 from pse_stream.streaming.load import LoadMeter
 from pse_stream.streaming.outlet import Outlet
 from pse_stream.streaming.pace import HOP_S, Pace
 from pse_stream.streaming.pipeline import Pipeline
-from pse_stream.streaming.relief import Relief
-from pse_stream.streaming.snapshot import Counters, EngineStatus, Load, Meter
+from pse_stream.streaming.snapshot import Counters, EngineStatus, Gate, GovernorStatus, Load, Meter
 from pse_stream.streaming.splice import Splice
+from pse_stream.streaming.steering import Clocks, Steering
 
 REPORT_HOPS = 5  # 25 reports a second
 AUDIBLE_DB = -90.0  # dBFS RMS; of less than this nothing can be removed that anybody would miss
@@ -37,6 +36,8 @@ REMOVED_SHARE = 0.15  # per report: a figure that can be read, not a flicker
 
 #: Runs between two hops: (pipeline, index of the next hop).
 Change = Callable[[Pipeline, int], None]
+#: Looks at each hop: (its index, as heard, as given); must neither wait nor raise.
+Tap = Callable[[int, Float32s, Float32s, "Report"], None]
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -46,6 +47,8 @@ class Report(Struct, frozen=True, kw_only=True):
     hop_index: int = 0
     counters: Counters = field(default_factory=Counters)
     engine: EngineStatus = field(default_factory=EngineStatus)
+    gate: Gate = field(default_factory=Gate)
+    governor: GovernorStatus = field(default_factory=GovernorStatus)
     load: Load = field(default_factory=Load)
     meter_in: Meter = field(default_factory=Meter)
     meter_out: Meter = field(default_factory=Meter)
@@ -56,6 +59,7 @@ class Report(Struct, frozen=True, kw_only=True):
     zero_s: float = 0.0  # how long the microphone has given exact zeros
     flowing: bool = False  # sound passes from callback to callback
     engine_error: str = ""  # why the engine was taken out, if it was
+    stand_in: str = ""  # why another engine runs than the one that was chosen, if one does
 
 
 class Runner:
@@ -71,6 +75,8 @@ class Runner:
         Of the device (`Pace`).
     wake : callable
         Called whenever there may be work; must not wait.
+    steering : Steering or None
+        The governor's; None: one that moves nothing.
     """
 
     def __init__(
@@ -81,6 +87,7 @@ class Runner:
         settle_hops: int,
         slack_s: float,
         wake: Callable[[], None] = lambda: None,
+        steering: Steering | None = None,
     ) -> None:
         self.pipeline, self.hop = pipeline, pipeline.hop
         self.rate = pipeline.spec.sample_rate
@@ -89,6 +96,7 @@ class Runner:
         self.inlet = Inlet(self.rate, 1, now, wake)
         self.outlet = Outlet(self.rate, self.hop, 1, now)
         self.pace = Pace(self.rate, settle_hops, slack_s, now)
+        self.tap: Tap | None = None  # set between two hops only
         self._now = now
         self._changes: deque[Change] = deque()
         self._load = LoadMeter()
@@ -104,8 +112,8 @@ class Runner:
         self._dropped = self._overrun = 0  # samples
         self._removed_db = 0.0
         self._engine_error = ""
-        self._relief = Relief()
-        self._resting: tuple[Engine, int] | None = None  # engine and level that were too slow
+        self.steering = steering or Steering(pipeline, mode="off")
+        self.clocks = Clocks.real()  # where simulated time rules: set before it begins
 
     # --- from other threads -------------------------------------------------------------------------------------
 
@@ -156,8 +164,8 @@ class Runner:
 
     @property
     def relieved(self) -> bool:
-        """True while the engine that was asked for is taken out: it failed, or is too slow for this computer."""
-        return bool(self._engine_error)
+        """True while the engine that was asked for is taken out: it failed, or is too much for this computer."""
+        return bool(self._engine_error) or self.steering.standing_in
 
     # --- the worker's own ---------------------------------------------------------------------------------------
 
@@ -168,29 +176,27 @@ class Runner:
             if changed:
                 self._publish()
             return False
-        began, cpu = self._now(), time.thread_time()
+        began, cpu, came = self._now(), self.clocks.cpu_s(), self.inlet.mark[1]
         self._pick.process(self._raw, out=self._block)
         self._zeros = 0 if self._block.any() else self._zeros + 1
         self._meter_in.process(self._block)
         self._enhance()
         self._meter_out.process(self._out)
+        if self.tap is not None:
+            self.tap(self._hops, self._block, self._out, self.report)
         self._hops += 1
         self._deliver(self._out)
-        self._load.hop(time.thread_time() - cpu)
-        late = self._now() - began > HOP_S
-        self._late += late
-        self._relieve(late)
+        changed |= self._govern(came, began, self.clocks.cpu_s() - cpu)
         if changed or self._hops % REPORT_HOPS == 0:
             self._publish()
         return True
 
-    def use_engine(self, engine: Engine, level: int | None) -> None:
+    def use_engine(self, engine: Engine, level: int | None, *, pinned: bool = False) -> None:
         """Change to another engine, between two hops."""
-        self.pipeline.set_engine(engine, level)
-        self._engine_error, self._resting = "", None
-        self._relief.reset()
+        self.steering.use_engine(engine, level, pinned, self._now())
+        self._engine_error = ""
 
-    def use_level(self, level: int | None) -> None:
+    def use_level(self, level: int | None, *, pinned: bool = False) -> None:
         """Change the level, between two hops.
 
         Raises
@@ -198,14 +204,7 @@ class Runner:
         EngineError
             If the engine has no such level.
         """
-        if self._resting is None:
-            self.pipeline.set_level(level)
-            return
-        engine, _ = self._resting  # it will come back at this level
-        best = engine.info.best_level
-        if level is not None and not 0 <= level <= best:
-            raise EngineError(f"engine {engine.info.id!r} has no level {level}; expected 0 to {best}", name="bad_level")
-        self._resting = (engine, best if level is None else level)
+        self.steering.use_level(level, pinned, self._now())
 
     def _apply_changes(self) -> bool:
         changed = False
@@ -222,22 +221,28 @@ class Runner:
             failed = self.pipeline.engine.info.id
             self._engine_error = f'the engine "{failed}" failed ({type(error).__name__}: {error})'
             self.pipeline.replace_engine(BypassEngine())
+            self.steering.rest()
             self.pipeline.process(self._block, out=self._out)
         if not np.isfinite(np.dot(self._out, self._out)):
             self._out.fill(0.0)  # as a fixed-point reader NaN is a full-scale click
 
-    def _relieve(self, late: bool) -> None:
-        """Take an engine out that is too slow, and try it again some time."""
-        todo = self._relief.look(late, self._now())
-        if todo == "take out" and not self._engine_error:
-            engine, level = self.pipeline.engine, self.pipeline.level
-            self._resting = (engine, level)
-            self._engine_error = f'the engine "{engine.info.id}" is too slow here: most hops take longer than 8 ms'
-            self.pipeline.replace_engine(BypassEngine())
-        elif todo == "try again" and self._resting is not None:
-            (engine, level), self._resting, self._engine_error = self._resting, None, ""
-            engine.reset()
-            self.pipeline.set_engine(engine, level)
+    def _govern(self, came: float, began: float, cpu_s: float) -> bool:
+        """Account for the hop that is done; True if the governor has changed something."""
+        ended = self._now()
+        self._late += ended - began > HOP_S
+        self._load.hop(cpu_s)
+        if not self._flowing:
+            self.steering.restart()
+            return False
+        return self.steering.hop(
+            came=came,
+            began=began,
+            ended=ended,
+            cpu_s=cpu_s,
+            waited_s=self.clocks.waited_s(),
+            holes=self.outlet.underruns,
+            silent=self._zeros > 0,
+        )
 
     def _deliver(self, block: Float32s) -> None:
         """Hand a clean hop to the outlet, less what is to be dropped, at the pace of the outlet's clock."""
@@ -287,6 +292,8 @@ class Runner:
             hop_index=self._hops,
             counters=self._counters(),
             engine=_status(self.pipeline),
+            gate=_gate(self.pipeline.engine),
+            governor=self.steering.status,
             load=self._load.load,
             meter_in=_meter(heard),
             meter_out=_meter(given),
@@ -297,6 +304,7 @@ class Runner:
             zero_s=self._zeros * HOP_S,
             flowing=self._flowing,
             engine_error=self._engine_error,
+            stand_in=self.steering.trouble,
         )
 
     def _counters(self) -> Counters:
@@ -327,3 +335,8 @@ def _status(pipeline: Pipeline) -> EngineStatus:
 
 def _meter(levels: Levels) -> Meter:
     return Meter(peak_db=levels.peak_db, rms_db=levels.rms_db, max_db=levels.max_db, clips=levels.clips)
+
+
+def _gate(engine: Engine) -> Gate:
+    status = gate_status(engine)
+    return Gate(active=status.active, scores=dict(status.scores))

@@ -84,6 +84,27 @@ class EngineStatus(Struct, frozen=True, kw_only=True, gc=False):
     switching: bool = False
 
 
+class GovernorStatus(Struct, frozen=True, kw_only=True, gc=False):
+    """Where the governor stands, and its last decision."""
+
+    rung: str = ""  # what runs, in words
+    index: int = 0  # of it on the ladder; 0 is the cheapest
+    count: int = 0  # of rungs
+    top: int = 0  # index of what was asked for
+    cause: str = ""  # of the last decision: too big, busy, held up, room, power, wish
+    reason: str = ""  # of it, in words: "gru-256 -> no noise removal: other programs hold the processor (...)"
+    decided: float = 0.0  # when, on the device's clock; 0: never
+    changes: int = 0  # since start
+    calibrated: bool = False  # it knows what the rungs cost on this machine
+
+
+class Gate(Struct, frozen=True, kw_only=True):
+    """Who is heard, where the engine has specialists."""
+
+    active: str = ""  # a specialist, or "generalist"; empty: the engine has none
+    scores: dict[str, float] = {}  # shares by specialist; zeros while the gate does not choose
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """One moment of a denoiser."""
 
@@ -100,6 +121,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     settings: Settings = field(default_factory=Settings)
     origins: dict[str, Origin] = field(default_factory=dict)
     engine: EngineStatus = field(default_factory=EngineStatus)
+    gate: Gate = field(default_factory=Gate)
+    governor: GovernorStatus = field(default_factory=GovernorStatus)
     latency: Latency = field(default_factory=Latency)
     meter_in: Meter = field(default_factory=Meter)
     meter_out: Meter = field(default_factory=Meter)

@@ -134,7 +134,9 @@ class Model:
 
     def _decide(self, data: dict[str, Any]) -> None:
         before, self.governor = self.governor, data
-        if before and before.get("level") != data.get("level"):
+        if before and data.get("reason") and before.get("changes") != data.get("changes"):
+            self.decisions.append(str(data["reason"]))
+        elif before and before.get("level") != data.get("level"):
             self.decisions.append(f"level {before.get('level')} -> {data.get('level')} ({data.get('origin', '')})")
         if before and before.get("mode") != data.get("mode"):
             self.decisions.append(f"governor {data.get('mode')}")

@@ -60,6 +60,14 @@ def test_events_are_added_once_though_the_window_slides() -> None:
     assert list(model.events) == ["a", "b", "c"]
 
 
+def test_the_governors_own_words_are_shown() -> None:
+    model = Model()
+    for changes, reason in ((0, ""), (1, "net 3 -> net 2: other programs hold the processor")) * 2:
+        model.hear("governor", {"level": 3 - changes, "mode": "auto", "changes": changes, "reason": reason}, 0.0)
+    assert model.decisions[0] == "net 3 -> net 2: other programs hold the processor"
+    assert model.decisions.count("net 3 -> net 2: other programs hold the processor") == 2
+
+
 def test_decisions_of_the_governor_are_remembered() -> None:
     model = Model()
     for level in (3, 3, 2):

@@ -14,7 +14,7 @@ import soundfile
 from pse_stream.dsp.spec import Complex64s
 from pse_stream.engines.bypass import BypassEngine
 from pse_stream.engines.contract import Engine
-from pse_stream.errors import ControlError, DeviceError, EngineError, SpecError
+from pse_stream.errors import ConfigError, ControlError, DeviceError, EngineError, SpecError
 from pse_stream.streaming.denoiser import Denoiser
 from pse_stream.streaming.devices.fake import FakeDevice
 from pse_stream.streaming.devices.file import FileDevice
@@ -125,9 +125,9 @@ def test_a_change_against_an_old_revision_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("command", "kind", "name"),
     [
-        (SetProfile("alice"), ControlError, "not_supported"),
-        (SetRecording(True), ControlError, "not_supported"),
-        (SetGate("keyboard"), ControlError, "not_supported"),
+        (SetProfile("alcie"), ConfigError, "no_profile"),
+        (SetRecording(True), ConfigError, "no_profile"),
+        (SetGate("keyboard"), EngineError, "no_specialists"),
         (SetEngine("nonsense"), EngineError, "unknown_engine"),
         (SetLevel(7), EngineError, "bad_level"),
         (SetLevel(-1), SpecError, "bad_value"),
@@ -168,28 +168,12 @@ def test_a_pinned_level_is_left_alone_until_it_is_released() -> None:
     assert denoiser.snapshot.engine.level == 0
     assert denoiser.snapshot.engine.level_pinned
     assert denoiser.snapshot.origins["level"] == "pin"
-    governed = denoiser.submit(SetLevel(2), "governor")
     error = refusal(denoiser, device, SetLevel(1))
     assert getattr(error, "name", None) == "pinned"
-    assert governed.result(timeout=0).changed == {}
     denoiser.submit(SetLevel(None))
     device.advance(0.05)
     assert denoiser.snapshot.engine.level == 2  # the best, until the governor says otherwise
     assert not denoiser.snapshot.engine.level_pinned
-    denoiser.stop()
-
-
-def test_the_governor_moves_the_running_level_only_where_nobody_chose_one() -> None:
-    device = FakeDevice(source=tone())
-    denoiser = started(device)
-    denoiser.submit(SetLevel(1), "governor")
-    device.advance(0.05)
-    assert denoiser.snapshot.engine.level == 1
-    assert denoiser.snapshot.settings.level is None
-    denoiser.submit(SetLevel(0))
-    denoiser.submit(SetLevel(2), "governor")
-    device.advance(0.05)
-    assert denoiser.snapshot.engine.level == 0
     denoiser.stop()
 
 
