@@ -6,7 +6,6 @@ logged: a display that asks twice a second would fill the disk. A flood of refus
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import time
@@ -34,6 +33,7 @@ class AuditLog:
         self._file: IO[str] | None = None
         self._refusals: TokenBucket | None = None
         self._unwritten = 0
+        self._unflushed = False
         self.lost = 0
 
     def accepted(self, user: str, method: str, params: object, outcome: object) -> None:
@@ -66,9 +66,12 @@ class AuditLog:
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            try:
+                file.close()
+            except OSError:
+                self.lost += 1
 
     def _write(self, entry: dict[str, object]) -> None:
         if self._path is None:
@@ -77,14 +80,26 @@ class AuditLog:
         try:
             file = self._file or self._open(self._path)
             file.write(json.dumps({"time": stamp, **entry}, default=str) + "\n")
-            file.flush()
-            if file.tell() > MAX_BYTES:
+            self._unflushed = True
+        except OSError:
+            self._give_up()
+
+    def flush(self) -> None:
+        """Hand what was written to the system: a few times a second, not after each line."""
+        if self._path is None or self._file is None or not self._unflushed:
+            return
+        self._unflushed = False
+        try:
+            self._file.flush()
+            if self._file.tell() > MAX_BYTES:
                 self.close()
                 os.replace(self._path, self._path.with_suffix(".log.1"))
         except OSError:
-            self.lost += 1
-            with contextlib.suppress(OSError):
-                self.close()
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self.lost += 1
+        self.close()
 
     def _open(self, path: Path) -> IO[str]:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

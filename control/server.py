@@ -161,9 +161,11 @@ class ControlServer:
         ready = [found for found, _ in poller.poll(_ms(wait_s))]
         if ready:
             self._attend(ready, total)
+        now = time.monotonic()
         if now >= self._chores_due:
             self._chores_due = now + _CHORES_S
             self._reception.deliver(now)  # gives up what takes too long
+            self._audit.flush()
             self._watch_allowed()
 
     def _attend(self, ready: Sequence[Socket | int], total: TokenBucket) -> None:

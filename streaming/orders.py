@@ -3,7 +3,8 @@
     submit -> (owner: devices | builder: engines) -> worker, between two hops -> herald -> the future of whoever asked
 
 The worker only swaps what is ready, and does not end futures itself: whoever waits for one may do anything, and not on
-the worker's time. Only who promises to do next to nothing (`prompt`) is spared the way over the herald, 0.5 ms. Under simulated time there are no threads and all of it happens in place.
+the worker's time. Only who promises to do next to nothing (`prompt`) is spared the way over the herald, 0.5 ms. Under
+simulated time there are no threads and all of it happens in place.
 """
 
 from __future__ import annotations
@@ -46,8 +47,10 @@ log = logging.getLogger(__name__)
 
 #: What waits for a feature that is not there yet.
 UNSUPPORTED: dict[type, str] = {}
+#: What the worker's report says nothing about.
+MIX = (SetBypass, SetMute, SetAttenuation)
 #: What takes effect at once even while an engine is being opened.
-IMMEDIATE = (SetBypass, SetMute, SetAttenuation, Shutdown)
+IMMEDIATE = (*MIX, Shutdown)
 DEVICE_SETTINGS = ("input", "output", "channels")
 HELD_ENGINES = 4  # at most three run during a change
 HELD_STAND_INS = 8  # two for each of these
@@ -230,7 +233,7 @@ class Orders:
             applied = Applied(revision, hop, changed)
             self._answer(lambda: self._accept(order, applied), prompt=order.prompt)
 
-        self._runner.post(change)
+        self._runner.post(change, reported=not isinstance(order.command, MIX))
 
     def _apply(self, order: Order, prepared: Prepared) -> tuple[int, Changed]:
         """On the worker's thread, between two hops: the revision and what changed."""

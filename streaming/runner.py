@@ -98,7 +98,7 @@ class Runner:
         self.pace = Pace(self.rate, settle_hops, slack_s, now)
         self.tap: Tap | None = None  # set between two hops only
         self._now = now
-        self._changes: deque[Change] = deque()
+        self._changes: deque[tuple[Change, bool]] = deque()
         self._load = LoadMeter()
         self._pick = ChannelPick(self.hop)
         self._splice, self._stretch = Splice(self.rate), VariableRate()
@@ -117,9 +117,9 @@ class Runner:
 
     # --- from other threads -------------------------------------------------------------------------------------
 
-    def post(self, change: Change) -> None:
-        """Have something done between two hops; returns at once."""
-        self._changes.append(change)
+    def post(self, change: Change, *, reported: bool = True) -> None:
+        """Have something done between two hops; returns at once. `reported`: the report says something else then."""
+        self._changes.append((change, reported))
         self.wake()
 
     def connect_input(self, channels: int, mode: Channels = "auto") -> Inlet:
@@ -209,8 +209,9 @@ class Runner:
     def _apply_changes(self) -> bool:
         changed = False
         while self._changes:
-            self._changes.popleft()(self.pipeline, self._hops)
-            changed = True
+            change, reported = self._changes.popleft()
+            change(self.pipeline, self._hops)
+            changed |= reported
         return changed
 
     def _enhance(self) -> None:

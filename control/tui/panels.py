@@ -58,8 +58,8 @@ class Header(Panel):
         load = 100.0 * _figure(engine.get("load", {}), "hop_ms_mean") / HOP_MS
         counters = engine.get("counters", {})
         lost = sum(int(counters.get(name) or 0) for name in ("dropped_hops", "underruns", "overruns"))
-        text.append(f"  {_figure(engine.get('latency', {}), 'total_ms'):.0f} ms  load {load:.0f} %  ")
-        text.append(f"lost {lost}", "yellow bold" if lost else "")
+        text.append(f"  {_figure(engine.get('latency', {}), 'total_ms'):.0f} ms  load {load:.0f} %  ", "not bold")
+        text.append(f"lost {lost}", "yellow bold" if lost else "not bold")
 
     def _lost(self, now: float) -> Text:
         text = Text(" pse-stream ", style="bold", no_wrap=True)

@@ -4,6 +4,8 @@ import json
 import stat
 from pathlib import Path
 
+import pytest
+
 from pse_stream.control import audit
 from pse_stream.control.audit import AuditLog
 
@@ -37,6 +39,7 @@ def test_the_log_is_bounded(tmp_path: Path) -> None:
     log = AuditLog(path)
     for _ in range(2_000):
         log.accepted("desk", "x", {"text": "y" * 1000}, None)
+        log.flush()
     log.close()
     sizes = [file.stat().st_size for file in tmp_path.iterdir()]
     assert len(sizes) == 2
@@ -48,3 +51,12 @@ def test_a_place_that_cannot_be_written_is_counted_and_nothing_else(tmp_path: Pa
     log = AuditLog(tmp_path / "file" / "audit.log")
     log.note("hello")
     assert log.lost == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_disk_that_is_full_is_counted_and_nothing_else() -> None:
+    log = AuditLog(Path("/dev/full"))
+    log.note("hello")
+    log.flush()
+    assert log.lost > 0
+    log.close()

@@ -107,6 +107,7 @@ def test_the_audit_log_names_who_did_what_and_who_was_turned_away(
     connect("desk").set_mute(True)
     with pytest.raises(NoAnswerError):
         connect("stranger").status()
+    time.sleep(0.7)  # lines are handed to the disk a few times a second
     entries = [json.loads(line) for line in (home / "audit.log").read_text().splitlines()]
     assert any(e["event"] == "accepted" and e["user"] == "desk" and e["method"] == "mute.set" for e in entries)
     assert any(e["event"] == "refused" and stranger in e["text"] for e in entries)
