@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pse_stream.dsp.spec import Float32s
 from pse_stream.engines.gate.gates import centroid_head, snr_head
+from pse_stream.training.corpus import CorpusError
 from pse_stream.training.embedding import CLIPS, side_by_side
 from pse_stream.training.loop import load_checkpoint
 from pse_stream.training.models.voice import FRAMES, SNR_SCALE_DB, VoiceNet, bands
@@ -65,7 +66,9 @@ def evidence(net: VoiceNet, noisy: torch.Tensor, blocks: int = 0) -> torch.Tenso
     return torch.cat([vector, mean_snr[:, None] * 10.0 / SNR_SCALE_DB, torch.ones(len(noisy), 1)], dim=1)
 
 
-def make_partitions(mixer: Mixer, net: VoiceNet, data: Path, seed: int = 1) -> list[Partition]:
+def make_partitions(
+    mixer: Mixer, net: VoiceNet, data: Path, seed: int = 1, sizes: tuple[int, ...] = SIZES
+) -> list[Partition]:
     """All partitions of the speakers of a mixer; those of shared labels (`_unlabelled`) belong to no group."""
     usable = np.array([not name.endswith("_unlabelled") for name in mixer.speakers])
     clips = _clip_vectors(mixer, net, seed)  # (speakers, clips, dim)
@@ -76,7 +79,7 @@ def make_partitions(mixer: Mixer, net: VoiceNet, data: Path, seed: int = 1) -> l
                   snr_head(list(SNR_CENTRES_DB), net.dim)),
         _gender(mixer, clips, _genders(data), usable),
     ]  # fmt: skip
-    for size in SIZES:
+    for size in sizes:
         groups, centres = kmeans(means[usable], size, seed)
         whole = np.full(len(usable), -1)
         whole[usable] = groups
@@ -157,6 +160,8 @@ def _gender(mixer: Mixer, clips: Float32s, told: dict[str, str], usable: NDArray
     known = np.array([GENDERS.index(told[n]) if n in told else -1 for n in mixer.speakers])
     n_clips = clips.shape[1]
     labelled = np.flatnonzero((known >= 0) & usable)
+    if len(set(known[labelled])) < len(GENDERS):
+        raise CorpusError(f"{len(labelled)} speakers have a gender in manifest.csv; expected some of each of {GENDERS}")
     weights = logistic(clips[labelled].reshape(-1, clips.shape[2]), np.repeat(known[labelled], n_clips))
     logits = clips.mean(axis=1) @ weights[:-1] + weights[-1]
     whole = np.where(known >= 0, known, logits > 0)

@@ -23,7 +23,15 @@ from torch import Tensor
 
 from pse_stream.training.corpus import Store, open_packs
 from pse_stream.training.frames import HOP, spectra
-from pse_stream.training.gating import Partition, evidence, load_voice, make_partitions, mixer_of, save_partitions
+from pse_stream.training.gating import (
+    SIZES,
+    Partition,
+    evidence,
+    load_voice,
+    make_partitions,
+    mixer_of,
+    save_partitions,
+)
 from pse_stream.training.loop import load_checkpoint, save_checkpoint
 from pse_stream.training.models import build
 from pse_stream.training.models.base import log_features
@@ -56,6 +64,7 @@ class SpecialistsRecipe:
     decay: float = 0.5
     ema: float = 0.97
     sharpness: tuple[float, float] = (0.5, 4.0)  # of the softmax, from first to last update
+    sizes: tuple[int, ...] = SIZES  # numbers of groups of voices
 
 
 class Terms:
@@ -135,7 +144,7 @@ def train(recipe: SpecialistsRecipe, store: Store, data: Path, runs: Path, *, un
     voice = load_voice(runs / recipe.voice)
     start = build(**generalist["recipe"]["model"])
     start.load_state_dict(generalist["average"])
-    partitions = make_partitions(mixer_of(store), voice, data, recipe.seed)
+    partitions = make_partitions(mixer_of(store), voice, data, recipe.seed, recipe.sizes)
     save_partitions(partitions, mixer_of(store), run)
     _say(run, {"groups": {p.name: np.bincount(p.of_speaker[p.of_speaker >= 0]).tolist()
                           for p in partitions if p.of_speaker is not None}})  # fmt: skip
