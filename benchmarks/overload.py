@@ -79,6 +79,7 @@ class Result:
     lowest: str = ""
     changes: int = 0
     delay_ms: tuple[float, float] = (0.0, 0.0)  # before, at the end
+    parts: str = ""  # of the delay at the end
     reasons: list[str] = field(default_factory=list)
 
 
@@ -111,7 +112,7 @@ def line(result: Result) -> None:
     shares = "".join(f"{result.damaged[phase]:>{width}.1%}" for phase, width in widths.items())
     before, after = result.delay_ms
     print(f"{result.mode:10}{shares}{result.cable:>8.1%}{result.back_s:>8.1f}{result.changes:>9}"
-          f"{before:>14.1f}{after:>7.1f}  {result.lowest}", flush=True)  # fmt: skip
+          f"{before:>14.1f}{after:>7.1f}  {result.lowest} ({result.parts})", flush=True)  # fmt: skip
 
 
 def parsed() -> argparse.Namespace:
@@ -252,6 +253,7 @@ def judged(
         median(row["delay"] for row in rows if marks["calm"][0] <= row["now"] < marks["load"][0]),
         median(row["delay"] for row in rows[-20:]),
     )
+    result.parts = " ".join(f"{name} {rows[-1][name]:.1f}" for name in ("buffer", "device"))
     result.reasons = [row["reason"] for before, row in itertools.pairwise(rows) if row["changes"] != before["changes"]]
     return result
 
@@ -308,6 +310,8 @@ def denoise(options: argparse.Namespace) -> None:
             row = {
                 "now": time.monotonic(),
                 "delay": now.latency.total_ms,
+                "buffer": now.latency.buffer_ms,
+                "device": now.latency.device_ms,
                 "engine": now.engine.id,
                 "own": now.engine.id == now.settings.engine,
                 "rung": now.governor.rung,

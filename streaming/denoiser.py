@@ -36,7 +36,7 @@ from pse_stream.streaming.orders import UNSUPPORTED, Orders
 from pse_stream.streaming.overseer import Overseer
 from pse_stream.streaming.owner import Owner
 from pse_stream.streaming.pipeline import Pipeline
-from pse_stream.streaming.process import run_thread_realtime
+from pse_stream.streaming.process import run_thread_promptly, run_thread_realtime
 from pse_stream.streaming.runner import Runner
 from pse_stream.streaming.settings import (
     Applied,
@@ -125,7 +125,7 @@ class Denoiser:
         )
         self._realtime = realtime
         self._record = record
-        self._links = Links(device, self._runner, on_thread=self._hurry if realtime else None)
+        self._links = Links(device, self._runner, on_thread=self._hurry)
         self._events: deque[str] = deque(maxlen=EVENTS_KEPT)
         self._condition: tuple[State, str] = ("starting", "")
         self._watchdog: threading.Thread | None = None
@@ -181,8 +181,7 @@ class Denoiser:
         self._orders.start()
         if not self._driven:
             self._worker.start(self._runner.step)
-            if self._realtime:
-                self._runner.post(lambda _pipeline, _hop: self._hurry())
+            self._runner.post(lambda _pipeline, _hop: self._hurry())
         try:
             settings = self._ledger.page.settings
             self._links.open(settings)
@@ -351,7 +350,12 @@ class Denoiser:
         self._events.append(sentence)
 
     def _hurry(self) -> None:
-        """In a thread that carries sound: ask for real-time scheduling."""
+        """In a thread that carries sound: ask to be served promptly, and for real-time scheduling if it is wanted."""
+        if self._driven:  # by simulated time, in whatever thread lets it pass
+            return
+        run_thread_promptly()
+        if not self._realtime:
+            return
         refused = run_thread_realtime()
         if refused and not any(refused in event for event in self._events):
             self._events.append(f"no real-time scheduling: {refused}")

@@ -7,7 +7,9 @@ import os
 import sys
 import threading
 
-from pse_stream.streaming.process import SWITCH_S, run_thread_realtime, sound_process
+import pytest
+
+from pse_stream.streaming.process import SWITCH_S, run_thread_promptly, run_thread_realtime, sound_process
 
 
 def test_the_interpreter_is_set_up_for_sound_and_put_back() -> None:
@@ -37,3 +39,20 @@ def test_s40_real_time_is_asked_for_one_thread_and_a_refusal_is_a_sentence() -> 
 
 def test_a_process_that_does_not_exist_is_refused_in_words() -> None:
     assert "refused" in run_thread_realtime(2**22 + 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="slices are Linux's")
+def test_a_prompt_thread_keeps_its_niceness_and_policy() -> None:
+    seen: list[tuple[bool, int, int, int]] = []
+
+    def run() -> None:
+        thread = threading.get_native_id()
+        before = os.getpriority(os.PRIO_PROCESS, thread)
+        seen.append((run_thread_promptly(), before, os.getpriority(os.PRIO_PROCESS, thread), os.sched_getscheduler(0)))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    ((taken, before, after, policy),) = seen
+    assert isinstance(taken, bool)
+    assert (before, policy) == (after, os.SCHED_OTHER)
