@@ -18,6 +18,7 @@ import struct
 import sys
 import termios
 import time
+from pathlib import Path
 
 from control import denoiser
 
@@ -76,10 +77,9 @@ def drain(terminal: int, seconds: float) -> tuple[int, int]:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU time of a process, s."""
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """CPU time of a process's threads, s (Linux)."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def loop_ms() -> float:
