@@ -49,6 +49,7 @@ class Job:
 )
 @flags.engine
 @flags.level
+@flags.gate
 @flags.profile
 @flags.attenuation
 @click.option(
@@ -99,11 +100,16 @@ def command(
             console.result(f"{job.source} -> {job.target}")
         console.object({"would_write": [str(job.target) for job in jobs]})
         return 0
-    from pse_stream.engines.registry import open_engine
+    from pse_stream.engines.gate.gated import use_gate
+    from pse_stream.profiles.adapted import open_engine
     from pse_stream.streaming.configuration import resolve
 
-    wanted = resolve(settings, config=config).settings
+    resolved = resolve(settings, config=config)
+    wanted = resolved.settings
+    for note in resolved.notes:
+        console.warn(note)
     engine = open_engine(wanted.engine)
+    use_gate(engine, wanted.gate)
     work = Work(console, engine, wanted, report=report, allow_truncated=allow_truncated)
     return work.all(jobs)
 

@@ -74,6 +74,13 @@ def level(command: Command) -> Command:
     )(command)
 
 
+def gate(command: Command) -> Command:
+    """`--gate MODE`."""
+    return click.option(
+        "--gate", type=SettingWord("gate", "MODE"), help="Of an engine with specialists: auto, off, or the one to use."
+    )(command)
+
+
 def profile(command: Command) -> Command:
     """`-p/--profile NAME`."""
     return click.option(

@@ -35,6 +35,7 @@ SMALLEST_SCREEN = (60, 16)  # columns, rows; below it lines are better
 @flags.profile
 @flags.engine
 @flags.level
+@flags.gate
 @flags.attenuation
 @click.option("-i", "--input", type=flags.SettingWord("input", "NAME"), help="Microphone: a part of its name.")
 @click.option(
@@ -108,7 +109,9 @@ def command(
     """
     from pse_stream.streaming.configuration import resolve
 
-    resolved = resolve(settings, config=config)
+    resolved = resolve(settings, config=config, run_on=not check)
+    for note in resolved.notes:
+        console.warn(note)
     if check:
         return check_only(console, resolved)
     from pse_stream.cli.demonstration import Demonstration, bundled_recording
@@ -123,7 +126,16 @@ def command(
     def devices() -> Device:
         return show.device() if show is not None else open_device(instance=instance, wait_s=wait_s)
 
-    sound(console, resolved, devices, channel, seconds=seconds, max_latency_ms=max_latency_ms, realtime=realtime)
+    sound(
+        console,
+        resolved,
+        devices,
+        channel,
+        config=config,
+        seconds=seconds,
+        max_latency_ms=max_latency_ms,
+        realtime=realtime,
+    )
     if show is not None:
         show.finish(console)
     return None
@@ -143,6 +155,7 @@ def sound(
     devices: Callable[[], Device],
     channel: Channel,
     *,
+    config: Path | None = None,
     seconds: float | None = None,
     max_latency_ms: float | None = None,
     realtime: bool = False,
@@ -153,6 +166,7 @@ def sound(
     from pse_stream.control.hosting import control_server
     from pse_stream.control.instance import InstanceLock
     from pse_stream.control.systemd import notify
+    from pse_stream.streaming.configuration import ground
     from pse_stream.streaming.denoiser import Denoiser
     from pse_stream.streaming.process import sound_process
 
@@ -160,7 +174,15 @@ def sound(
         lock = stack.enter_context(InstanceLock(channel.instance))  # before a device is touched
         device = devices()
         try:
-            denoiser = Denoiser(resolved.settings, device=device, origins=resolved.origins, realtime=realtime)
+            denoiser = Denoiser(
+                resolved.settings,
+                device=device,
+                origins=resolved.origins,
+                ground=lambda profile: ground(profile, config=config),
+                realtime=realtime,
+                calibrate=True,
+                record=resolved.logging,
+            )
         except BaseException:
             device.close()
             raise

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pse_stream
-from pse_stream.engines.registry import open_engine
+from pse_stream.profiles.adapted import open_engine
 from pse_stream.errors import EngineError
 from pse_stream.streaming.configuration import Resolved, resolve
 from pse_stream.streaming.devices.base import DeviceInfo
