@@ -15,11 +15,11 @@ import math
 
 import numpy as np
 
-from pse_stream.dsp.noise import ONE, SUBWINDOW_HOPS, TINY, Minima
+from pse_stream.dsp.noise import HALF, ONE, SUBWINDOW_HOPS, TINY, Minima
 from pse_stream.dsp.spec import HOPS_PER_SECOND, Complex64s, Float32s, STFTSpec
 
 BAND_BINS = 16  # 500 Hz
-BANDS, LOW_BANDS = 40, 16  # 0 to 20 kHz; 0 to 8 kHz, what an engine sees
+ALL_BANDS, BANDS, LOW_BANDS = 48, 40, 16  # 0 to 24 kHz; to 20 kHz, what is judged; to 8 kHz, what an engine sees
 WIDE_BANDS = 12  # of 1 kHz: 8 to 20 kHz
 N_CLUES = 2 * BANDS + LOW_BANDS + 2 * WIDE_BANDS + 4
 KEPT = N_CLUES - 4  # index of the mean share of power that the engine left, 0..1
@@ -31,7 +31,7 @@ SMOOTHING = np.float32(0.8)  # of the power per hop, for the minima
 QUIETEST = np.float32(1e-8)  # 80 dB under the running mean nothing matters
 LEAST_KEPT = np.float32(1e-3)  # of power that an engine leaves; 30 dB down, all is gone
 NOISE_KEPT, VOICE_KEPT = 0.05, 0.5  # mean share kept: an engine that leaves less hears noise, more: a voice
-NO_POWER = np.float32(1e-30)  # keeps the share of nothing at one
+NO_POWER = np.float32(1e-36)  # keeps the share of nothing at one
 SURE_HOPS = 40.0  # of noise or of voice until it is known what is usual
 
 
@@ -42,26 +42,34 @@ class Clues:
     ----------
     spec : STFTSpec
         A grid with bins above 8 kHz. Bands beyond half its rate count as empty.
+    out : (N_CLUES,) float32
+        Where each hop's clues are written, in full.
     """
 
-    def __init__(self, spec: STFTSpec) -> None:
-        self._read = min((spec.n_bins - 1) // BAND_BINS, BANDS)  # bands that the grid has
+    def __init__(self, spec: STFTSpec, out: Float32s) -> None:
+        self._read = 1 + BAND_BINS * min((spec.n_bins - 1) // BAND_BINS, ALL_BANDS)  # bins of whole bands, and 0 Hz
         self._mean = 0.0  # running mean of the frame's power
         self._heard = 0  # hops in it: all but digital silence
         self._hops = 0
-        self._power = np.zeros(BANDS, np.float32)  # (BANDS,) of the noisy frame
-        self._kept = np.zeros(LOW_BANDS, np.float32)  # (LOW_BANDS,) share that the engine left, 0..1
+        bands = (self._read - 1) // BAND_BINS
+        powers = np.zeros(LOW_BANDS + ALL_BANDS, np.float32)  # (16 + 48,) of the clean frame and of the noisy one
+        self._left, self._whole = powers[:LOW_BANDS], powers[LOW_BANDS:]  # views
+        self._written, self._heard_bands = powers[: LOW_BANDS + bands], self._whole[:bands]  # views: bands of the grid
+        self._power, self._low = self._whole[:BANDS], self._whole[:LOW_BANDS]  # views
         self._smooth = np.zeros(BANDS, np.float32)  # (BANDS,) power, smoothed
         self._minima = Minima(BANDS)
         self._usual = np.zeros((2, WIDE_BANDS), np.float32)  # (2, WIDE_BANDS) log power in noise, in a voice
         self._seen = [0.0, 0.0]  # hops behind them
-        self._squares = np.zeros((BANDS, 2 * BAND_BINS), np.float32)  # (BANDS, 32) scratch: real and imaginary parts'
-        self._before = np.zeros(LOW_BANDS, np.float32)  # (LOW_BANDS,) scratch
         self._wide = np.zeros(WIDE_BANDS, np.float32)  # (WIDE_BANDS,) scratch: log power
         self._floors = np.full(2 * BANDS + LOW_BANDS, QUIETEST, np.float32)  # (2 * BANDS + LOW_BANDS,) constant
         self._floors[2 * BANDS :] = LEAST_KEPT
+        self._out = out
+        self._ratios = out[: 2 * BANDS + LOW_BANDS]  # views of it
+        self._levels, self._least, self._kept = np.split(self._ratios, (BANDS, 2 * BANDS))
+        self._even, self._odd = out[LOW_BANDS:BANDS:2], out[LOW_BANDS + 1 : BANDS : 2]
+        self._told_usual = out[2 * BANDS + LOW_BANDS : KEPT].reshape(2, WIDE_BANDS)
 
-    def process(self, noisy: Complex64s, clean: Complex64s, *, out: Float32s) -> bool:
+    def process(self, noisy: Complex64s, clean: Complex64s) -> bool:
         """Write the clues of this hop.
 
         Parameters
@@ -70,43 +78,32 @@ class Clues:
             The frame that went in, finite.
         clean : (257,) complex64
             What the engine made of its lowest 257 bins, finite.
-        out : (N_CLUES,) float32
-            Written in full.
 
         Returns
         -------
         bool
             False if the frame is louder than squares in float32 can say; then nothing is written or learnt.
         """
-        total = float(np.vdot(noisy[1:], noisy[1:]).real)
+        with np.errstate(over="ignore"):
+            parts = noisy[1 : self._read].view(np.float32).reshape(-1, 2 * BAND_BINS)
+            np.vecdot(parts, parts, out=self._heard_bands)  # real and imaginary parts, squared
+            total = float(self._whole.sum())
         if not math.isfinite(total):
             return False
-        self._listen(noisy, clean)
+        parts = clean[1:].view(np.float32).reshape(-1, 2 * BAND_BINS)
+        np.vecdot(parts, parts, out=self._left)
+        self._written += NO_POWER
         self._follow(total)
-        ratios = out[: 2 * BANDS + LOW_BANDS]
-        ratios[:BANDS] = self._power
-        ratios[BANDS : 2 * BANDS] = self._minima.values
-        ratios[: 2 * BANDS] *= np.float32(1.0 / max(self._mean, float(TINY)))
-        ratios[2 * BANDS :] = self._kept
-        ratios += self._floors
-        np.log(ratios, out=ratios)
-        self._compare(float(self._kept.sum()) / LOW_BANDS, out)
-        return True
-
-    def _listen(self, noisy: Complex64s, clean: Complex64s) -> None:
-        """Power of each band, and the share that the engine left of the lower ones."""
-        squares = self._squares[: self._read]
-        parts = noisy[1 : 1 + self._read * BAND_BINS].view(np.float32).reshape(squares.shape)
-        np.multiply(parts, parts, out=squares)
-        np.add.reduce(squares, axis=1, out=self._power[: self._read])
-        squares = self._squares[:LOW_BANDS]
-        parts = clean[1:].view(np.float32).reshape(squares.shape)
-        np.multiply(parts, parts, out=squares)
-        np.add.reduce(squares, axis=1, out=self._kept)
-        self._kept += NO_POWER
-        np.add(self._power[:LOW_BANDS], NO_POWER, out=self._before)
-        self._kept /= self._before
+        per_mean = np.float32(1.0 / max(self._mean, float(TINY)))
+        np.multiply(self._power, per_mean, out=self._levels)
+        np.multiply(self._minima.values, per_mean, out=self._least)
+        np.divide(self._left, self._low, out=self._kept)
         np.minimum(self._kept, ONE, out=self._kept)
+        kept = float(self._kept.sum()) / LOW_BANDS
+        self._ratios += self._floors
+        np.log(self._ratios, out=self._ratios)
+        self._compare(kept)
+        return True
 
     def _follow(self, total: float) -> None:
         """Running mean of the frame's power, and minima of the bands'."""
@@ -126,11 +123,10 @@ class Clues:
             self._minima.turn(self._smooth)
         self._hops += 1
 
-    def _compare(self, kept: float, out: Float32s) -> None:
+    def _compare(self, kept: float) -> None:
         """Learn what is usual and write it, with how sure it is."""
-        levels = out[LOW_BANDS:BANDS].reshape(WIDE_BANDS, 2)
-        np.add(levels[:, 0], levels[:, 1], out=self._wide)
-        self._wide *= np.float32(0.5)
+        np.add(self._even, self._odd, out=self._wide)
+        self._wide *= HALF
         mean = math.log(max(self._mean, float(TINY)))
         self._wide += np.float32(mean)
         if self._hops <= FILL_HOPS:
@@ -139,9 +135,11 @@ class Clues:
             self._learn(0, min(1.0, 2.0 - kept / NOISE_KEPT))
         elif kept > 0.8 * VOICE_KEPT:
             self._learn(1, min(1.0, 5.0 * (kept / VOICE_KEPT - 0.8)))
-        usual = out[2 * BANDS + LOW_BANDS : -4]
-        np.subtract(self._usual.reshape(-1), np.float32(mean), out=usual)
-        out[-4:] = kept, min(1.0, self._seen[0] / SURE_HOPS), min(1.0, self._seen[1] / SURE_HOPS), 1.0
+        np.subtract(self._usual, np.float32(mean), out=self._told_usual)
+        self._out[KEPT] = kept
+        self._out[KEPT + 1] = min(1.0, self._seen[0] / SURE_HOPS)
+        self._out[KEPT + 2] = min(1.0, self._seen[1] / SURE_HOPS)
+        self._out[-1] = 1.0
 
     def _learn(self, which: int, share: float) -> None:
         self._seen[which] += share

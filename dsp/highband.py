@@ -49,6 +49,7 @@ class Head:
         self._frame, self._band, self._mid, self._tell = weights or read_head()
         size, times = len(self._frame), len(MEMORIES) + 1
         self._clues = np.zeros((times, N_CLUES), np.float32)  # (times, N_CLUES) now, and means
+        self.now, self._means = self._clues[0], self._clues[1:]  # views; `now` is to be filled before each step
         self._flat = self._clues.reshape(-1)  # view
         self._all = np.zeros((size, 1), np.float32)  # (H, 1) what holds for all bands
         self._own = np.zeros((times, 4, JUDGED), np.float32)  # (times, 4, JUDGED) clues of each band
@@ -60,9 +61,9 @@ class Head:
         self._last = np.ones((len(self._mid) + 1, JUDGED), np.float32)  # (M + 1, JUDGED), the last row stays one
         self._fresh = True
 
-    def process(self, clues: Float32s, *, out: Float32s) -> None:
-        """Write gains, (JUDGED,) float32, from clues, (N_CLUES,) float32."""
-        self._remember(clues)
+    def process(self, *, out: Float32s) -> None:
+        """Write gains, (JUDGED,) float32, from the clues in `now`."""
+        self._remember()
         np.dot(self._frame, self._flat, out=self._all[:, 0])
         self._own[:, :2] = self._level_least
         self._own_usual[:] = self._usual
@@ -77,17 +78,15 @@ class Head:
         out *= np.float32(0.5 * (1.0 - LEAST_GAIN))
         out += np.float32(0.5 * (1.0 + LEAST_GAIN))
 
-    def _remember(self, clues: Float32s) -> None:
-        """Put the clues in, and into the means."""
+    def _remember(self) -> None:
+        """Put what is now into the means."""
         if self._fresh:
-            self._clues[:] = clues
+            self._means[:] = self.now
             self._fresh = False
             return
-        means = self._clues[1:]
-        means -= clues
-        means *= MEMORY
-        means += clues
-        self._clues[0] = clues
+        self._means -= self.now
+        self._means *= MEMORY
+        self._means += self.now
 
     def reset(self) -> None:
         """Forget the past."""
@@ -103,8 +102,8 @@ class HighBand:
         self.spec = spec
         if spec.n_bins <= ENGINE_BINS:
             return
-        self._clues, self._head = Clues(spec), Head()
-        self._told = np.zeros(N_CLUES, np.float32)  # (N_CLUES,) what the head reads
+        self._head = Head()
+        self._clues = Clues(spec, out=self._head.now)
         self._gains = np.ones((HIGH_BANDS, 1), np.float32)  # (HIGH_BANDS, 1)
         self._judged = self._gains[:JUDGED, 0]  # (JUDGED,) view
 
@@ -122,11 +121,11 @@ class HighBand:
         """
         if self.spec.n_bins <= ENGINE_BINS:
             return
-        if not self._clues.process(noisy, clean, out=self._told):
+        if not self._clues.process(noisy, clean):
             out[ENGINE_BINS:] = 0.0  # as engines do with such a frame
             return
-        self._head.process(self._told, out=self._judged)
-        self._bound(float(self._told[KEPT]))
+        self._head.process(out=self._judged)
+        self._bound(float(self._head.now[KEPT]))
         high = noisy[ENGINE_BINS:].reshape(-1, BAND_BINS)
         np.multiply(high, self._gains[: len(high)], out=out[ENGINE_BINS:].reshape(-1, BAND_BINS))
 

@@ -228,8 +228,10 @@ def _spoiled(low: Complex64s, noisy: Complex64s, rng: np.random.Generator) -> Co
 
 
 def _clues(noisy: Complex64s, low: Complex64s) -> Float32s:
-    out = np.zeros((len(noisy), N_CLUES), np.float32)
-    listener = Clues(GRID)
-    for frame, made, row in zip(noisy, low, out, strict=True):
-        listener.process(frame, made, out=row)
-    return out
+    told = np.zeros((len(noisy), N_CLUES), np.float32)
+    newest = np.zeros(N_CLUES, np.float32)
+    clues = Clues(GRID, out=newest)
+    for frame, made, row in zip(noisy, low, told, strict=True):
+        clues.process(frame, made)
+        row[:] = newest
+    return told

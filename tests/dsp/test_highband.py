@@ -167,7 +167,8 @@ def test_a_head_gives_gains():
     rng = np.random.default_rng(0)
     head, out = Head(), np.zeros(JUDGED, np.float32)
     for _ in range(20):
-        head.process(rng.normal(-5.0, 8.0, N_CLUES).astype(np.float32), out=out)
+        head.now[:] = rng.normal(-5.0, 8.0, N_CLUES)
+        head.process(out=out)
         assert (out >= LEAST_GAIN - 1e-6).all()
         assert (out <= 1.0 + 1e-6).all()
 
