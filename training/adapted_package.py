@@ -58,7 +58,8 @@ def write_adapted(
         told.levels[0], file=_GRAPH, input=Tensor("spec", (1, ENGINE_BINS, 2)), output="spec_out", states=states
     )
     description = msgspec.structs.replace(
-        told, title=f"{told.title}, adapted", levels=(level,), files={}, quality={"own_gain_db": round(verdict.gain_db, 3)},
+        told, title=f"{told.title}, adapted", levels=(level,), files={},
+        quality={"own_gain_db": round(verdict.gain_db, 3)},
         provenance={"parent": told.id, "parent_version": told.version, "method": method},
     )  # fmt: skip
     lines = [f"- {'passed' if c.passed else 'FAILED'}: {c.name}, {c.text}" for c in verdict.checks]

@@ -127,7 +127,8 @@ def run_job(job: Job, *, tell: Tell = lambda progress: None, stop: Stop = lambda
     Raises
     ------
     PseError
-        "no_sessions", "no_speech", "no_teacher", "not_trainable", "diverged", "busy", or as profiles and packages raise.
+        "no_sessions", "no_speech", "no_teacher", "not_trainable", "diverged", "busy", or as profiles and packages
+        raise.
     Paused
         `stop` said so; calling again goes on.
     """

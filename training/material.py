@@ -106,8 +106,8 @@ def prepare(takes: Sequence[Take], *, held_out: float = HELD_OUT) -> tuple[Mater
         place += len(take.noisy)
     if learn.seconds < _MIN_SPEECH_S or not check.segments or not len(learn.noise()):
         raise AudioFileError(
-            f"the recordings hold {learn.seconds:.0f} s of usable speech to learn from and {check.seconds:.0f} s to check "
-            f"with, in {total / SAMPLE_RATE:.0f} s; expected {_MIN_SPEECH_S:.0f} s at least, and some.",
+            f"the recordings hold {learn.seconds:.0f} s of usable speech to learn from and {check.seconds:.0f} s "
+            f"to check with, in {total / SAMPLE_RATE:.0f} s; expected {_MIN_SPEECH_S:.0f} s at least, and some.",
             name="no_speech",
             hint="Record more: pse-stream sessions on; or name files: --from FILE.",
         )

@@ -1,4 +1,4 @@
-"""When adaptation may work: behind everything else, and, if wished, only on mains power or while nobody needs the machine.
+"""When adaptation may work: behind everything else; if wished, only on mains power or while nobody needs the machine.
 
 A laptop on battery and a machine in use are left alone; the work goes on where it stopped.
 """

@@ -1,8 +1,9 @@
 """Take the weights of a network out of its model package, so that whatever is installed can be trained further.
 
 No checkpoint is needed: a package's graph holds every weight in full precision. Names that the exporter keeps are read
-as they are; a GRU layer is stored in ONNX's gate order (update, reset, new) and put back into torch's (reset, update,
-new). The package's own golden frames then decide whether the network was understood.
+as they are; matrices that it turned over are turned back; a GRU layer is stored in ONNX's gate order (update, reset,
+new) and put back into torch's (reset, update, new). The package's own golden frames then decide whether the
+network was understood.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pse_stream.engines.package import Package
 from pse_stream.errors import EngineError
 from pse_stream.training.export import whole
 from pse_stream.training.models import FAMILIES, SpectralNet, build
+from pse_stream.training.models.hybrid import BINS
 
 _SAME = 1e-3  # of the loudest golden output: torch and ONNX Runtime differ by some 1e-6
 _PREFIX = "model."
@@ -36,7 +38,7 @@ def trainable(package: Package) -> SpectralNet:
         raise _refused(package, f"its family is {told.family!r}; expected one of {', '.join(FAMILIES)}")
     weights, layers = _weights(package.content(told.levels[-1].file))
     try:
-        model = build(told.family, **_options(told.family, layers))
+        model = build(told.family, **(_hybrid(weights) if told.family == "hybrid" else _gru(layers)))
         wanted = model.state_dict()
         model.load_state_dict({name: weights[name].reshape(wanted[name].shape) for name in wanted})
     except (KeyError, IndexError, RuntimeError, ValueError) as error:
@@ -48,11 +50,24 @@ def trainable(package: Package) -> SpectralNet:
     return model
 
 
-def _options(family: str, layers: list[int]) -> dict[str, int]:
+def _gru(widths: list[int]) -> dict[str, int]:
     """What `build` needs, from the widths of the graph's GRU operators."""
-    if family != "gru" or not layers:
-        return {}
-    return {"width": layers[0], "layers": len(layers)}
+    return {"width": widths[0], "layers": len(widths)}
+
+
+def _hybrid(weights: dict[str, Tensor]) -> dict[str, int]:
+    """What `build` needs, from the shapes of the weights."""
+    memory = weights.get("local_memory.outer.weight")
+    return {
+        "width": weights["gather.weight"].shape[0],
+        "blocks": sum(name.endswith(".norm_memory.weight") for name in weights),
+        "inner": weights["blocks.0.feed_out.weight"].shape[1],
+        "local": weights["encode.weight"].shape[0],
+        "memory": 0 if memory is None else memory.shape[1],
+        "message": weights["squeeze.weight"].shape[0],
+        "decoder": weights["decode_in.bias"].shape[0],
+        "taps": (weights["decode_out.bias"].shape[0] // BINS - 1) // 2,
+    }
 
 
 def _weights(graph: bytes) -> tuple[dict[str, Tensor], list[int]]:
@@ -61,9 +76,15 @@ def _weights(graph: bytes) -> tuple[dict[str, Tensor], list[int]]:
 
     model = onnx.load_from_string(graph).graph
     arrays = {item.name: onnx.numpy_helper.to_array(item) for item in model.initializer}
+    for node in model.node:  # equal tensors are stored once
+        if node.op_type == "Identity" and node.input[0] in arrays:
+            arrays[node.output[0]] = arrays[node.input[0]]
     found = {name.removeprefix(_PREFIX): _tensor(value) for name, value in arrays.items() if name.startswith(_PREFIX)}
     widths = []
     for node in model.node:
+        if node.op_type == "MatMul" and node.input[1] in arrays:  # /decode_in/MatMul: decode_in.weight, turned over
+            name = node.name.strip("/").removesuffix("/MatMul").replace("/", ".")
+            found[f"{name}.weight"] = _tensor(arrays[node.input[1]].T)
         if node.op_type == "GRU":
             inputs, recurrent, biases = (arrays[name][0] for name in node.input[1:4])
             found |= _gru_layer(len(widths), inputs, recurrent, biases)

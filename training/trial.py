@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pse_stream.training.export import probe, whole
-from pse_stream.training.frames import HOP, signals, spectra
+from pse_stream.training.export import played, probe, whole
+from pse_stream.training.frames import HOP, spectra
 from pse_stream.training.generic_clips import at_snr, guard, guard_voices
 from pse_stream.training.material import SEGMENT, Material
 from pse_stream.training.metrics import dnsmos, si_sdr
@@ -41,7 +41,6 @@ OTHERS_DB, OTHERS_WORST_DB, EATEN_POINTS = -0.5, -2.0, 1.0
 LISTENER_SIG, LISTENER_OVRL = -0.02, 0.0
 _MAX_PAIRS = 24  # of each kind: minutes of work, not hours
 _LISTEN_LEVEL = 0.05  # RMS, -26 dBFS: DNSMOS hears level
-_BATCH = 8
 _EATEN_POWER, _EATEN_SHARE = 0.3, 0.1  # a frame counts as eaten where this share of |S|^0.3 is gone
 
 
@@ -102,19 +101,6 @@ def try_student(old: SpectralNet, new: SpectralNet, held_out: Material, *, liste
         if listen:
             checks += _listener(before[::2], after[::2])  # every second one: segments overlap by half
     return Verdict(tuple(checks), left_out)
-
-
-@torch.no_grad()
-def played(model: SpectralNet, clips: Sequence[Float32s]) -> list[Float32s]:
-    """Clips of one length through the network, delay taken off; the streaming path gives the same within 1e-4."""
-    out: list[Float32s] = []
-    for k in range(0, len(clips), _BATCH):
-        noisy = np.stack(clips[k : k + _BATCH])
-        n = noisy.shape[1]
-        padded = np.pad(noisy, ((0, 0), (0, HOP - n % HOP if n % HOP else HOP)))
-        clean, _ = model(spectra(torch.from_numpy(padded)), model.zero_states(len(noisy)))
-        out += list(signals(clean).numpy()[:, :n])
-    return out
 
 
 def _gains(pairs: Sequence[Pair], before: Sequence[Float32s], after: Sequence[Float32s]) -> NDArray[np.floating]:
