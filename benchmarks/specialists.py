@@ -55,8 +55,9 @@ class Bench:
         self._frames = [transform(pair.noisy, SPEC) for pair in self.pairs]
         self._noisy = [si_sdr(pair.noisy, pair.clean) for pair in self.pairs]
         self._file = rows
-        self.rows: Rows = json.loads(rows.read_text()) if rows and rows.is_file() else {}
-        self.choices: dict[str, dict[str, str]] = {}
+        kept = json.loads(rows.read_text()) if rows and rows.is_file() else {"gains": {}, "choices": {}}
+        self.rows: Rows = kept["gains"]
+        self.choices: dict[str, dict[str, str]] = kept["choices"]  # who was heard at the end of each clip
 
     def measure(self, name: str, engine: Engine) -> None:
         """Gains of one system; those that the file of rows has already are not measured again."""
@@ -72,19 +73,24 @@ class Bench:
         if chosen:
             self.choices[name] = chosen
         if self._file:
-            self._file.write_text(json.dumps(self.rows))
+            self._file.write_text(json.dumps({"gains": self.rows, "choices": self.choices}))
 
-    def ensemble(self, folder: Path, label: str, *, alone: bool) -> None:
-        """The gate's choice, the generalist, and with `alone` each specialist."""
+    def ensemble(self, folder: Path, label: str) -> None:
+        """The gate's choice, and the generalist, which most ensembles share."""
         engine = SpecialistsEngine(read_package(folder))
-        for mode in ["auto", *engine.specialists] if alone else ["auto"]:
-            engine.set_gate(mode)
-            self.measure(f"{label} {folder.name} {mode}", engine)
-        if alone:  # most ensembles share their generalist
-            engine.set_gate("off")
-            digest = engine.package.description.files[engine.package.description.levels[0].file][:8]
-            self.measure(f"generalist {digest}", engine)
-            self.rows[f"{label} {folder.name} off"] = self.rows[f"generalist {digest}"]
+        self.measure(f"{label} {folder.name} auto", engine)
+        engine.set_gate("off")
+        told = engine.package.description
+        shared = f"generalist {told.files[told.levels[0].file][:8]}"
+        self.measure(shared, engine)
+        self.rows[f"{label} {folder.name} off"] = self.rows[shared]
+
+    def alone(self, folder: Path, label: str) -> None:
+        """Each specialist of an ensemble."""
+        engine = SpecialistsEngine(read_package(folder))
+        for name in engine.specialists:
+            engine.set_gate(name)
+            self.measure(f"{label} {folder.name} {name}", engine)
 
     def mean(self, system: str) -> float:
         """Mean gain over clips, dB."""
@@ -132,20 +138,24 @@ def report(bench: Bench, names: list[str], others: list[str]) -> str:
     for name in names:
         auto, off = f"tuned {name} auto", f"tuned {name} off"
         alone = [s for s in bench.rows if s.startswith(f"tuned {name} ") and s not in (auto, off)]
-        if auto not in bench.rows or not alone:
+        if auto not in bench.rows:
             continue
-        means = sorted(bench.mean(system) for system in alone)
         plain = f"plain {name} auto"
         gain = told(bench.difference(bench.rows[auto], bench.rows[plain])) if plain in bench.rows else "-"
-        oracle = float(np.mean(list(bench.oracle(alone).values())))
+        fixed = "- | - | - | -"
+        if alone:
+            means = sorted(bench.mean(system) for system in alone)
+            oracle = float(np.mean(list(bench.oracle(alone).values())))
+            fixed = f"{oracle:.2f} | {means[-1]:.2f} | {float(np.mean(means)):.2f} | {means[0]:.2f}"
         lines.append(
             f"| {name} | {bench.mean(auto):.2f} | {bench.mean(off):.2f} | "
-            f"{told(bench.difference(bench.rows[auto], bench.rows[off]))} | {gain} | {oracle:.2f} | {means[-1]:.2f} | "
-            f"{float(np.mean(means)):.2f} | {means[0]:.2f} |"
+            f"{told(bench.difference(bench.rows[auto], bench.rows[off]))} | {gain} | {fixed} |"
         )
     lines += ["", "| other engine | SI-SDR gain dB | " + " | ".join(f"{n} - it" for n in names) + " |"]
     lines.append("|---" * (2 + len(names)) + "|")
     for other in others:
+        if other not in bench.rows:
+            continue
         cells = []
         for name in names:
             auto = f"tuned {name} auto"
@@ -190,6 +200,7 @@ def main() -> None:
     parser.add_argument("--plain", type=Path, help="folder of the same ensembles before that")
     parser.add_argument("--against", nargs="*", default=[], help="other engines: ids or package folders")
     parser.add_argument("--rows", type=Path, help="keep every clip's gain here, and go on from there")
+    parser.add_argument("--alone", action="store_true", help="also every specialist alone: oracle, best fixed, random")
     parser.add_argument("--limit", type=int, help="only so many clips")
     parser.add_argument("--report-only", action="store_true", help="print what the rows hold")
     options = parser.parse_args()
@@ -198,20 +209,22 @@ def main() -> None:
     names = [folder.name for folder in folders]
     if not options.report_only:
         for folder in folders:
-            bench.ensemble(folder, "tuned", alone=True)
+            bench.ensemble(folder, "tuned")
         for folder in sorted(options.plain.glob("specialists-*")) if options.plain else []:
-            bench.ensemble(folder, "plain", alone=False)
+            bench.ensemble(folder, "plain")
         for other in options.against:
             place = Path(other)
             engine = play_package(read_package(place)) if place.is_dir() else open_engine(other)
             bench.measure(place.name, engine)
+        for folder in folders if options.alone else []:
+            bench.alone(folder, "tuned")
     print(report(bench, names, [Path(other).name for other in options.against]))
     for name, truth in (
         ("specialists-snr", nearest_snr),
         ("specialists-gender", lambda row: {"f": "female", "m": "male"}.get(row["gender"], "")),
     ):
         print(f"{name}: {accuracy(bench, f'tuned {name} auto', truth):.0%} of the choices at a clip's end are right")
-    for folder in folders:
+    for folder in folders if not options.report_only else []:
         print(cost(folder))
 
 

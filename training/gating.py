@@ -84,12 +84,11 @@ def make_partitions(
         whole = np.full(len(usable), -1)
         whole[usable] = groups
         made.append(Partition(f"voice-{size}", _numbered("voice", size), whole, centroid_head(centres)))
-    rng = np.random.default_rng(seed)
-    whole = np.where(usable, rng.integers(0, RANDOM_SIZE, len(usable)), -1)
-    centres = np.stack([means[whole == k].mean(axis=0) for k in range(RANDOM_SIZE)])
+    size, whole = min(RANDOM_SIZE, int(usable.sum())), np.full(len(usable), -1)
+    whole[usable] = np.random.default_rng(seed).permutation(int(usable.sum())) % size
+    centres = np.stack([means[whole == k].mean(axis=0) for k in range(size)])
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    name = f"random-{RANDOM_SIZE}"
-    made.append(Partition(name, _numbered("random", RANDOM_SIZE), whole, centroid_head(centres)))
+    made.append(Partition(f"random-{size}", _numbered("random", size), whole, centroid_head(centres)))
     return made
 
 
