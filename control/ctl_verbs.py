@@ -72,7 +72,8 @@ def step(client: ControlClient, by: int, pin: bool) -> Applied:
     for attempt in range(_STEP_TRIES):
         status = client.status()
         engine = status["engine"]
-        level = min(max(0, engine["level"] + by), engine["level_count"] - 1)
+        count = status["governor"]["levels"] or engine["level_count"]  # of the chosen one, if another stands in for it
+        level = min(max(0, engine["level"] + by), count - 1)
         change = client.pin_level if pin or engine["level_pinned"] else client.set_level
         try:
             return change(level, if_revision=status["revision"])

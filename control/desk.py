@@ -175,9 +175,11 @@ class Desk:
 
     def _level(self, wanted: int | None) -> int:
         """A level that the engine has; None is the present one."""
-        engine = self.denoiser.snapshot.engine
+        now = self.denoiser.snapshot
+        engine = now.engine
         level = engine.level if wanted is None else wanted
-        return _ranged("level", level, 0, max(1, engine.level_count) - 1)
+        count = now.governor.levels or engine.level_count  # of the chosen one, if another stands in for it
+        return _ranged("level", level, 0, max(1, count) - 1)
 
     def _patch(self, patch: wire.ConfigPatch) -> list[Command]:
         now = self.denoiser.snapshot.settings

@@ -162,7 +162,7 @@ def _governor(snapshot: Snapshot) -> dict[str, Any]:
         "mode": snapshot.settings.governor,
         "level": engine.level,
         "level_name": engine.level_name,
-        "level_count": engine.level_count,
+        "level_count": governor.levels or engine.level_count,
         "pinned": engine.level_pinned,
         "rung": governor.rung,
         "rung_index": governor.index,

@@ -91,6 +91,7 @@ class GovernorStatus(Struct, frozen=True, kw_only=True, gc=False):
     index: int = 0  # of it on the ladder; 0 is the cheapest
     count: int = 0  # of rungs
     top: int = 0  # index of what was asked for
+    levels: int = 0  # of the engine that was chosen, which may not be the one that runs; 0: not begun
     cause: str = ""  # of the last decision: too big, busy, held up, room, power, wish
     reason: str = ""  # of it, in words: "gru-256 -> no noise removal: other programs hold the processor (...)"
     decided: float = 0.0  # when, on the device's clock; 0: never

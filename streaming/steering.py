@@ -97,6 +97,7 @@ class Steering:
             index=governor.index,
             count=len(governor.rungs),
             top=governor.top,
+            levels=len(self._chosen.info.levels),
             cause=said.cause if said is not None else "",
             reason=said.reason if said is not None else "",
             decided=self._said_at,

@@ -102,7 +102,8 @@ class WishingApp(App[None]):
     def action_level(self) -> None:
         """l"""
         engine = self.model.engine.get("engine", {})
-        steps = [Choice(str(i), f"stay on level {i}") for i in range(int(engine.get("level_count", 1)))]
+        count = int(self.model.governor.get("level_count") or engine.get("level_count", 1))
+        steps = [Choice(str(i), f"stay on level {i}") for i in range(count)]
         present = str(engine.get("level")) if engine.get("level_pinned") else "auto"
 
         def chosen(value: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec import structs
 
 from pse_stream.control.commands import ConfigPatch
 from pse_stream.control.desk import Desk, refusal_of
@@ -26,6 +27,7 @@ from pse_stream.streaming.settings import (
     SetRecording,
     Shutdown,
 )
+from pse_stream.streaming.snapshot import GovernorStatus
 
 from .fake_denoiser import FakeCatalog, FakeDenoiser
 
@@ -93,6 +95,15 @@ def test_out_of_range_says_the_range(
         apply(fake, method, **params)
     assert (caught.value.name, caught.value.data) == ("bad_value", {"min": low, "max": high})
     assert fake.applied == []
+
+
+def test_levels_are_those_of_the_chosen_engine_while_another_stands_in(fake: FakeDenoiser) -> None:
+    now = fake.snapshot
+    fake.snapshot = structs.replace(
+        now, engine=structs.replace(now.engine, level=0, level_count=1), governor=GovernorStatus(levels=3)
+    )
+    apply(fake, "level.pin", level=2)
+    assert fake.applied[-1] == SetLevel(2, pin=True)
 
 
 def test_a_feature_that_is_not_there_is_refused_by_name(fake: FakeDenoiser) -> None:
