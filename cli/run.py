@@ -132,6 +132,7 @@ def command(
         devices,
         channel,
         config=config,
+        record=resolved.logging and show is None,  # a file is nobody's voice; ctl record start still records it
         seconds=seconds,
         max_latency_ms=max_latency_ms,
         realtime=realtime,
@@ -156,6 +157,7 @@ def sound(
     channel: Channel,
     *,
     config: Path | None = None,
+    record: bool = False,
     seconds: float | None = None,
     max_latency_ms: float | None = None,
     realtime: bool = False,
@@ -181,7 +183,7 @@ def sound(
                 ground=lambda profile: ground(profile, config=config),
                 realtime=realtime,
                 calibrate=True,
-                record=resolved.logging,
+                record=record,
             )
         except BaseException:
             device.close()
