@@ -8,7 +8,8 @@ them none at all, so that other programs on this machine disturb all of them ali
 Requests come 50 a second; questions (status) and changes (limit, bypass, mute) apart: a change is answered when the
 worker has made it, between two hops. `echo` is two bare Python sockets in two processes at the same pace: what ZeroMQ
 and this machine take by themselves. Missed hops are those that were late, dropped or not there in time. CPU shares are
-CPU time of the server's threads and of libzmq's over the time that passed. Where other programs want the processor and
+CPU time of the server's threads and of libzmq's over the time that passed; it grows when others share the core and its
+caches, as the plain loop in the first line does. Where other programs want the processor and
 the system allows it, `chrt -f 5 python benchmarks/control.py` shows what an idle machine would.
 """
 
@@ -75,7 +76,10 @@ def main() -> None:
     if arguments.flood:
         flood(*arguments.flood)
         return
-    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(
+        f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; "
+        f"a plain loop takes {loop_ms():.0f} ms of CPU time now"
+    )
     with denoiser(arguments.engine) as box, ControlClient() as local, ControlClient(box["tcp"], key="desk") as far:
         hotkey()
         notes: dict[str, str] = {}
@@ -92,7 +96,7 @@ def main() -> None:
         for use in uses:
             print(use.row())
         print(*notes.values(), sep="\n")
-    print(f"load average {os.getloadavg()[0]:.1f} at the end. {WANTED}")
+    print(f"load average {os.getloadavg()[0]:.1f}, loop {loop_ms():.0f} ms at the end. {WANTED}")
 
 
 def kinds(box: dict[str, Any], local: ControlClient, far: ControlClient, notes: dict[str, str]) -> list[Use]:
@@ -271,6 +275,14 @@ def echo() -> Iterator[Ask]:
             finally:
                 process.terminate()
                 context.destroy(linger=0)
+
+
+def loop_ms() -> float:
+    """CPU time of a million additions: how fast this machine is now."""
+    began, total = time.thread_time(), 0
+    for i in range(1_000_000):
+        total += i
+    return (time.thread_time() - began) * 1000.0
 
 
 def hotkey() -> None:

@@ -20,7 +20,7 @@ import termios
 import time
 from pathlib import Path
 
-from control import denoiser
+from control import denoiser, loop_ms
 
 SETTLE_S = 6.0  # the interpreter starts, the screen is drawn for the first time
 
@@ -80,14 +80,6 @@ def cpu_s(pid: int) -> float:
     """CPU time of a process's threads, s (Linux)."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-
-
-def loop_ms() -> float:
-    """CPU time of a million additions: how fast this machine is now."""
-    began, total = time.thread_time(), 0
-    for i in range(1_000_000):
-        total += i
-    return (time.thread_time() - began) * 1000.0
 
 
 def parsed() -> argparse.Namespace:
