@@ -170,8 +170,9 @@ def sound(
     from pse_stream.control.systemd import notify
     from pse_stream.streaming.configuration import ground
     from pse_stream.streaming.denoiser import Denoiser
-    from pse_stream.streaming.process import sound_process
+    from pse_stream.streaming.process import run_thread_promptly, sound_process
 
+    run_thread_promptly()  # threads inherit it: whoever holds the interpreter must not hold up the sound
     with contextlib.ExitStack() as stack:
         lock = stack.enter_context(InstanceLock(channel.instance))  # before a device is touched
         device = devices()

@@ -65,9 +65,9 @@ class Temper:
 
 TEMPERS: dict[Mode, Temper] = {
     "off": Temper(math.inf, math.inf, math.inf),
-    "auto": Temper(5.0, 3.0, 0.0),
-    "eco": Temper(4.0, 5.0, 0.0),
-    "quality": Temper(6.5, 2.0, 2.0),
+    "auto": Temper(6.0, 3.0, 0.0),
+    "eco": Temper(4.5, 5.0, 0.0),
+    "quality": Temper(7.0, 2.0, 2.0),
 }
 
 

@@ -86,7 +86,7 @@ class Overseer:
             return
         if self._hints is not None:
             steering.hints = self._hints(now)
-        if self._entries is None:
+        if self._entries is None or steering.chosen.info.id == BYPASS:  # below nothing there is nothing
             return
         if not self._runner.report.flowing:
             self._flowing_since = None
