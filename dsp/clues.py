@@ -33,6 +33,8 @@ LEAST_KEPT = np.float32(1e-3)  # of power that an engine leaves; 30 dB down, all
 NOISE_KEPT, VOICE_KEPT = 0.05, 0.5  # mean share kept: an engine that leaves less hears noise, more: a voice
 NO_POWER = np.float32(1e-36)  # keeps the share of nothing at one
 SURE_HOPS = 40.0  # of noise or of voice until it is known what is usual
+ONES = np.ones(2 * BAND_BINS, np.float32)  # a sum by np.dot costs less than one by np.sum
+SHARES = np.full(LOW_BANDS, 1.0 / LOW_BANDS, np.float32)  # exact: a power of two
 
 
 class Clues:
@@ -47,14 +49,14 @@ class Clues:
     """
 
     def __init__(self, spec: STFTSpec, out: Float32s) -> None:
-        self._read = 1 + BAND_BINS * min((spec.n_bins - 1) // BAND_BINS, ALL_BANDS)  # bins of whole bands, and 0 Hz
         self._mean = 0.0  # running mean of the frame's power
         self._heard = 0  # hops in it: all but digital silence
         self._hops = 0
-        bands = (self._read - 1) // BAND_BINS
+        bands = (spec.n_bins - 1) // BAND_BINS  # of the grid
         powers = np.zeros(LOW_BANDS + ALL_BANDS, np.float32)  # (16 + 48,) of the clean frame and of the noisy one
         self._left, self._whole = powers[:LOW_BANDS], powers[LOW_BANDS:]  # views
         self._written, self._heard_bands = powers[: LOW_BANDS + bands], self._whole[:bands]  # views: bands of the grid
+        self._squares = np.zeros(bands * 2 * BAND_BINS, np.float32)  # (bands * 32,) scratch
         self._power, self._low = self._whole[:BANDS], self._whole[:LOW_BANDS]  # views
         self._smooth = np.zeros(BANDS, np.float32)  # (BANDS,) power, smoothed
         self._minima = Minima(BANDS)
@@ -84,14 +86,16 @@ class Clues:
         bool
             False if the frame is louder than squares in float32 can say; then nothing is written or learnt.
         """
-        with np.errstate(over="ignore"):
-            parts = noisy[1 : self._read].view(np.float32).reshape(-1, 2 * BAND_BINS)
-            np.vecdot(parts, parts, out=self._heard_bands)  # real and imaginary parts, squared
-            total = float(self._whole.sum())
+        parts = noisy[1:].view(np.float32)  # real and imaginary parts
+        total = float(np.vdot(parts, parts))  # vdot says nothing where it overflows
         if not math.isfinite(total):
             return False
-        parts = clean[1:].view(np.float32).reshape(-1, 2 * BAND_BINS)
-        np.vecdot(parts, parts, out=self._left)
+        squares = self._squares
+        np.multiply(parts, parts, out=squares)
+        np.dot(squares.reshape(-1, 2 * BAND_BINS), ONES, out=self._heard_bands)
+        parts, squares = clean[1:].view(np.float32), squares[: LOW_BANDS * 2 * BAND_BINS]
+        np.multiply(parts, parts, out=squares)
+        np.dot(squares.reshape(-1, 2 * BAND_BINS), ONES, out=self._left)
         self._written += NO_POWER
         self._follow(total)
         per_mean = np.float32(1.0 / max(self._mean, float(TINY)))
@@ -99,7 +103,7 @@ class Clues:
         np.multiply(self._minima.values, per_mean, out=self._least)
         np.divide(self._left, self._low, out=self._kept)
         np.minimum(self._kept, ONE, out=self._kept)
-        kept = float(self._kept.sum()) / LOW_BANDS
+        kept = float(np.dot(self._kept, SHARES))
         self._ratios += self._floors
         np.log(self._ratios, out=self._ratios)
         self._compare(kept)
