@@ -85,7 +85,7 @@ class ControlClient(Connection):
         return self._change("engine.set", if_revision, id=engine)
 
     def set_level(self, level: int, *, if_revision: int | None = None) -> Applied:
-        """Change the quality step (0 is the cheapest); the governor may move it again."""
+        """Change the quality step (0 is the cheapest); the governor may go below it under load."""
         return self._change("level.set", if_revision, level=level)
 
     def pin_level(self, level: int | None = None, *, if_revision: int | None = None) -> Applied:

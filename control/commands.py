@@ -150,7 +150,7 @@ _ALL = (
     _change("devices.set", DevicesSet, "Change microphone or output."),
     _read("engine.list", "Engines with their levels, latency, cost, quality and licence."),
     _change("engine.set", EngineSet, "Change to another engine, cross-faded."),
-    _change("level.set", LevelSet, "Change the quality step; the governor may move it again."),
+    _change("level.set", LevelSet, "Change the quality step; the governor may go below it under load."),
     _change("level.pin", LevelPin, "Change the quality step and keep the governor's hands off."),
     _change("level.release", Change, "Give the choice of the step back to the governor."),
     _change("governor.set", GovernorSet, "How eagerly the level follows the load."),

@@ -2,8 +2,8 @@
 
 Precedence: pin > command > flag > environment > profile > configuration > default. A wish of lower rank than what it
 would replace changes nothing and says so with an empty `changed`; a level that a person pinned is refused to everybody
-until it is released. The governor moves the running level only where nobody chose one; that is not a setting, so it is
-not kept here.
+until it is released. The governor moves what runs, never above what was chosen; that is not a setting, so it is not
+kept here.
 """
 
 from __future__ import annotations
