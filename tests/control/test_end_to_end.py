@@ -98,6 +98,15 @@ def running(soundcard: VirtualSoundcard, folders: None, hum: None, tmp_path: Pat
         process.wait(15)
 
 
+@pytest.fixture
+def listener(running: subprocess.Popen[bytes]) -> Iterator[None]:
+    """A program that uses the virtual microphone: without one the denoiser pauses, however long the screen takes."""
+    words = ["parec", "--device=pse_mic", "/dev/null"]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as recorder:
+        yield
+        recorder.terminate()
+
+
 @pytest.mark.soundcard
 def test_a_running_denoiser_is_seen_changed_and_stopped(running: subprocess.Popen[bytes]) -> None:
     with ControlClient() as client:
@@ -128,6 +137,7 @@ def test_a_running_denoiser_is_seen_changed_and_stopped(running: subprocess.Pope
 
 @pytest.mark.soundcard
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
+@pytest.mark.usefixtures("listener")
 def test_the_screen_in_a_real_terminal(running: subprocess.Popen[bytes], tmp_path: Path) -> None:
     pytest.importorskip("textual")
     tmux = ["tmux", "-S", str(tmp_path / "tmux")]
