@@ -78,7 +78,7 @@ def test_live_equals_offline_sample_for_sample(soundcard: VirtualSoundcard) -> N
     spoken = np.concatenate([np.zeros(RATE // 2, np.float32), noise(1.5, seed=3)])
     for _ in range(TRIES):
         live = Copied()
-        denoiser = Denoiser(Settings(engine="wiener"), device=PulseDevice())
+        denoiser = Denoiser(Settings(engine="wiener", governor="off"), device=PulseDevice())
         denoiser._runner.pipeline = live
         with denoiser:
             time.sleep(0.3)
