@@ -23,8 +23,9 @@ STATUS_TIMEOUT_S = 1.0
     metavar="FILE",
     help="Also write a report to send to somebody: text, no audio, home folder and serial numbers masked.",
 )
+@flags.profile
 @flags.common()
-def command(*, console: Console, bundle: Path | None) -> int:
+def command(*, console: Console, bundle: Path | None, profile: str | None) -> int:
     """Check every link from the microphone to the programs; changes nothing.
 
     One line each: ok, warn or fail, what was found, and the command that mends it. Exit 9 if something fails.
@@ -33,7 +34,7 @@ def command(*, console: Console, bundle: Path | None) -> int:
     from pse_stream.streaming.health import examine
 
     running, status = _running()
-    findings = examine.examine(running=running, status=status)
+    findings = examine.examine(running=running, status=status, profile=profile)
     for finding in findings:
         word, rest = finding.line()[:5], finding.line()[5:]
         console.result(click.style(word, fg=COLOURS[finding.verdict]) + rest)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pse_stream
-from pse_stream.profiles.adapted import open_engine
 from pse_stream.errors import EngineError
+from pse_stream.profiles.adapted import open_engine
 from pse_stream.streaming.configuration import Resolved, resolve
 from pse_stream.streaming.devices.base import DeviceInfo
 from pse_stream.streaming.devices.names import match
 from pse_stream.streaming.health.engines import check_engines, check_headroom
-from pse_stream.streaming.health.finding import Finding, gather, ok
+from pse_stream.streaming.health.finding import Finding, gather, ok, warn
 from pse_stream.streaming.health.machine import check_machine
 from pse_stream.streaming.health.sound import SoundCheck
 from pse_stream.streaming.health.taps import Listen, check_taps, listen
@@ -30,6 +30,7 @@ def examine(
     running: frozenset[int] = frozenset(),
     status: Mapping[str, Any] | None = None,
     hear: Listen = listen,
+    profile: str | None = None,
 ) -> list[Finding]:
     """Look at everything between the microphone and the programs; changes nothing.
 
@@ -43,14 +44,17 @@ def examine(
         The snapshot of the one that is examined.
     hear : callable
         Records from a source.
+    profile : str or None
+        Whose settings; None: those of the configuration.
     """
     settings = Settings()
 
     def configuration() -> Iterator[Finding]:
         nonlocal settings
-        resolved = resolve({})
+        resolved = resolve({"profile": profile})
         settings = resolved.settings
         yield ok("config", _sources(resolved))
+        yield from (warn("profile", note) for note in resolved.notes)
 
     def sound() -> Iterator[Finding]:
         check = SoundCheck(server or SoundServer(), running=running, wanted=settings.input)

@@ -13,6 +13,7 @@ import pytest
 from pse_stream.engines.bypass import BypassEngine
 from pse_stream.engines.registry import SHIPPED_FOLDER
 from pse_stream.profiles.folders import config_folder
+from pse_stream.profiles.store import new_profile
 from pse_stream.streaming.configuration import resolve
 from pse_stream.streaming.health.cost import hop_cost
 from pse_stream.streaming.health.engines import check_engine
@@ -50,6 +51,18 @@ def test_broken_configuration_is_one_finding_and_the_rest_is_still_checked(paper
         "Did you mean sound.engine?",
     )
     assert any(f.name == "microphone" for f in found)
+
+
+def test_what_is_not_as_a_profile_says_is_a_finding(
+    paper: Paper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    profile = new_profile("bob")
+    (profile.folder / "profile.toml").write_text("schema = 9\n[devices]\ninput = 'Yeti'\n")
+    found = examine(server=paper.server, hear=hear, profile="bob")
+    assert (found[1].verdict, found[1].name) == ("warn", "profile")
+    assert "schema 9" in found[1].text
+    assert next(f for f in found if f.name == "microphone").verdict == "fail"  # there is no Yeti
 
 
 @pytest.mark.parametrize(
