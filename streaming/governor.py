@@ -2,14 +2,7 @@
 
 The ladder, cheapest first: the microphone as it is, smaller engines, the levels of the engine that was chosen. Down it
 goes at once and as far as the costs say, because every hole is heard; up it goes one rung at a time and with patience,
-which doubles when a raise had to be taken back. Two troubles are told apart:
-
-- *too big*: our own CPU time per hop is too high for this computer; only a cheaper rung helps, now and later.
-- *busy*: our thread waits for a core, because other programs run. A scheduler gives each program its share, and serves
-  one that takes less than its share almost at once: so a cheaper rung helps here too, as long as the load lasts.
-
-A third, *held up*, is time that is neither: it takes longer to be believed. Holes with none of the three are the
-devices', and no rung helps against them.
+which doubles when a raise had to be taken back. What counts as trouble is told in `strain`.
 """
 
 from __future__ import annotations
@@ -21,22 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pse_stream.dsp.spec import HOP_MS, HOPS_PER_SECOND
+from pse_stream.dsp.spec import HOP_MS
 from pse_stream.streaming.costs import Costs
 from pse_stream.streaming.observation import Observation
+from pse_stream.streaming.strain import LEAST_MS, SLOW_S, SLOW_SHARE, Strain
 
 Mode = Literal["off", "auto", "eco", "quality"]
 Cause = Literal["", "too big", "busy", "held up", "room", "power", "wish"]
 
-#: Trouble. Shares are bad hops (late or missing) of all hops.
-QUICK_S, QUICK_SHARE = 0.3, 0.25  # averaged over this long; a lone stall of 60 ms does not reach it
-SLOW_S, SLOW_SHARE = 4.0, 0.03  # one hole in 33 hops is one in every other 1/8 s
-APART_S = 0.1  # two bad looks this far apart: not one stall
-STRAIN_S = 0.25  # work and waiting above the limit for this long, before anything is bad
-BUSY_MS = 0.3  # run-queue wait per hop; idle machines show 0.006, one hog 0.13, two hogs 0.9
-HELD_S = 0.6  # time that is neither work nor waiting must be lost for this long
-
-#: Ways.
 FIT_SHARE = 0.85  # a rung that is chosen under load must stay this far below the limit
 SETTLE_S = 0.25  # after a change two engines run for 0.1 s, and averages must forget
 STRIDE_S = 0.8  # between raises of one climb: seven rungs in six seconds
@@ -138,17 +123,12 @@ class Governor:
         self._misled = False  # and it still is: what is said of the machine says nothing about us
         self._futile_until = -math.inf
         self._bad_before = 0.0  # share of bad hops before the last step down
-        self._forget()
+        self._strain = Strain()
 
     @property
     def patience_s(self) -> float:
         """How long without trouble until a raise is tried."""
         return min(TEMPERS[self.mode].patience_s * self._grown, LAST_PATIENCE_S) * self._jitter
-
-    @property
-    def ceiling(self) -> int:
-        """The rung of the level that was asked for."""
-        return self.top
 
     def use(self, rungs: Sequence[Rung], *, top: int, index: int, now: float) -> None:
         """Stand on another ladder: another engine, another level asked for, more rungs."""
@@ -165,7 +145,7 @@ class Governor:
 
     def look(self, seen: Observation, hints: Hints = NO_HINTS) -> Decision | None:
         """What to do after these hops; whoever asks carries it out before the next look."""
-        self._average(seen)
+        self._strain.take(seen)
         self._watch_idle(seen, hints)
         if self.mode == "off" or self.pinned:
             return self._go(self.top, seen, "wish", "pinned" if self.pinned else "the governor is off")
@@ -175,13 +155,8 @@ class Governor:
         if seen.now - self._changed_at < SETTLE_S:
             return None
         if not seen.silent:
-            self.costs.learn(self.rungs[self.index].key, self._cpu)
+            self.costs.learn(self.rungs[self.index].key, self._strain.cpu_ms)
         return self._lower(seen) or self._raise(seen, best)
-
-    @property
-    def _bad_share(self) -> float:
-        """Of all hops since the last change, the older ones counting less."""
-        return self._slow / max(_weight(self._seconds, SLOW_S), 1e-3)
 
     @property
     def _cheapest_own(self) -> int:
@@ -189,33 +164,6 @@ class Governor:
         return next((at for at, rung in enumerate(self.rungs) if rung.own), 0)
 
     # --- what is seen -------------------------------------------------------------------------------------------
-
-    def _forget(self) -> None:
-        """Averages of one rung say nothing of another."""
-        self._quick = self._slow = 0.0  # shares of bad hops
-        self._seconds = 0.0  # since when
-        self._cpu = self._wait = self._span = 0.0  # ms per hop, over QUICK_S
-        self._stretch = 1.0  # how much longer things take than our CPU time, over two seconds
-        self._looks = 0
-        self._bad_at: deque[float] = deque()  # when looks were bad, over SLOW_S
-        self._strained_at: float | None = None
-        self._held_at: float | None = None
-
-    def _average(self, seen: Observation) -> None:
-        self._looks += 1
-        elapsed = max(seen.seconds, seen.hops / HOPS_PER_SECOND)
-        self._seconds += elapsed
-        share = min(1.0, seen.bad / max(seen.hops, elapsed * HOPS_PER_SECOND))
-        self._quick += _weight(elapsed, QUICK_S) * (share - self._quick)
-        self._slow += _weight(elapsed, SLOW_S) * (share - self._slow)
-        if seen.bad:
-            self._bad_at.append(seen.now)
-        weight = max(_weight(elapsed, QUICK_S), 1.0 / self._looks)
-        self._cpu += weight * (seen.cpu_ms - self._cpu)
-        self._wait += weight * (seen.wait_ms - self._wait)
-        self._span += weight * (seen.span_ms - self._span)
-        stretch = (seen.cpu_ms + seen.wait_ms) / max(seen.cpu_ms, 0.05)
-        self._stretch += _weight(elapsed, 2.0) * (stretch - self._stretch)
 
     def _watch_idle(self, seen: Observation, hints: Hints) -> None:
         """Since when others leave enough of the machine."""
@@ -250,7 +198,7 @@ class Governor:
     # --- down ---------------------------------------------------------------------------------------------------
 
     def _lower(self, seen: Observation) -> Decision | None:
-        cause = self._trouble(seen)
+        cause = self._strain.trouble(seen, TEMPERS[self.mode].limit_ms)
         if not cause:
             return None
         self._troubled_at = seen.now
@@ -262,43 +210,20 @@ class Governor:
         target = max(self._fitting(cause), lowest)
         if seen.now - self._changed_at < FAILED_S and self._climbing:
             self._fail()
-        self._bad_before = self._bad_share
+        self._bad_before = self._strain.bad_share
         words = {
-            "too big": f"a hop takes {self._cpu:.1f} ms of processor time",
-            "busy": f"other programs hold the processor (it waits {self._wait:.1f} ms per hop)",
-            "held up": f"hops take {self._span:.0f} ms, more than work and waiting",
+            "too big": f"a hop takes {self._strain.cpu_ms:.1f} ms of processor time",
+            "busy": f"other programs hold the processor (it waits {self._strain.wait_ms:.1f} ms per hop)",
+            "held up": f"hops take {self._strain.span_ms:.0f} ms, more than work and waiting",
         }
         return self._go(target, seen, cause, words[cause], hasty=True)
 
-    def _trouble(self, seen: Observation) -> Literal["", "too big", "busy", "held up"]:
-        """What is the matter, if anything."""
-        limit = TEMPERS[self.mode].limit_ms
-        strained = seen.cpu_ms + seen.wait_ms > limit  # of this look alone: a long stall lingers in the averages
-        self._strained_at = (self._strained_at or seen.now) if strained else None
-        if not self._bad(seen.now) and (self._strained_at is None or seen.now - self._strained_at < STRAIN_S):
-            self._held_at = None
-            return ""
-        if self._cpu > max(limit * FIT_SHARE, 2.0 * self._wait):
-            return "too big"
-        if self._wait > BUSY_MS or (self._stretch - 1.0) * self._cpu > BUSY_MS:
-            return "busy"
-        held = self._span - self._cpu - self._wait > HOP_MS / 2
-        self._held_at = (self._held_at or seen.now) if held else None
-        return "held up" if self._held_at is not None and seen.now - self._held_at >= HELD_S else ""
-
-    def _bad(self, now: float) -> bool:
-        """Much for a moment, or some again and again; never one stall, however long."""
-        while self._bad_at and now - self._bad_at[0] > SLOW_S:
-            self._bad_at.popleft()
-        if not self._bad_at or self._bad_at[-1] - self._bad_at[0] < APART_S:
-            return False
-        lately = sum(now - at < 2.0 * QUICK_S for at in self._bad_at) > 1
-        return (self._quick > QUICK_SHARE and lately) or (self._slow > SLOW_SHARE and len(self._bad_at) > 2)
-
     def _fitting(self, cause: Cause) -> int:
         """The highest rung below this one whose cost, stretched as now, fits; the lowest if none does."""
-        taken = self._span if cause == "held up" else self._cpu + self._wait
-        stretch = max(self._stretch, taken / max(self._cpu, 0.05), 1.0)
+        strain = self._strain
+        stretch = strain.worst_stretch
+        if cause == "held up":
+            stretch = max(stretch, strain.span_ms / max(strain.cpu_ms, LEAST_MS))
         self._hard_stretch = stretch
         limit = TEMPERS[self.mode].limit_ms * FIT_SHARE
         costs = [self._cost(at) for at in range(self.index)]
@@ -315,7 +240,7 @@ class Governor:
 
     def _give_up(self, seen: Observation) -> Decision | None:
         """In trouble on the lowest rung: if it is as bad as before, the noise removal was given up for nothing."""
-        if seen.now - self._changed_at < SLOW_S or self._bad_share < FUTILE_SHARE * self._bad_before:
+        if seen.now - self._changed_at < SLOW_S or self._strain.bad_share < FUTILE_SHARE * self._bad_before:
             return None
         self._futile_until = seen.now + FUTILE_S
         return self._go(self._cheapest_own, seen, "busy", "no better without noise removal; only priority would help")
@@ -336,7 +261,7 @@ class Governor:
                 self._grown, self._misled, self._climbing = 1.0, False, False
             return None
         target, patience = self.index + 1, self._needed_calm()
-        if self._slow > SLOW_SHARE / 3 or calm_s < patience:
+        if self._strain.slow_share > SLOW_SHARE / 3 or calm_s < patience:
             return None
         if not self._has_room(target) and calm_s < ANYWAY * max(patience, self.patience_s):
             return None
@@ -363,10 +288,10 @@ class Governor:
 
     def _has_room(self, target: int) -> bool:
         """Whether the costs say that a rung fits, and the fade to it."""
-        cost, own = self._cost(target), self._cpu
+        cost, own = self._cost(target), self._strain.cpu_ms
         if cost is None:
             return True
-        stretch = max(1.0, self._stretch, self._hard_stretch if self._crowded else 1.0)
+        stretch = max(1.0, self._strain.stretch, self._hard_stretch if self._crowded else 1.0)
         return cost * stretch <= 0.95 * TEMPERS[self.mode].limit_ms and (cost + own) * stretch <= BOTH_MS
 
     def _cost(self, at: int) -> float | None:
@@ -397,9 +322,4 @@ class Governor:
 
     def _land(self, now: float) -> None:
         self._changed_at = now
-        self._forget()
-
-
-def _weight(elapsed_s: float, constant_s: float) -> float:
-    """Of a new figure in an exponential average."""
-    return 1.0 - math.exp(-elapsed_s / constant_s)
+        self._strain.forget()

@@ -50,7 +50,7 @@ def run_thread_promptly() -> bool:
         return False
     niceness = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())  # the call would set it too
     words = struct.pack("IIQiIQQQ", 48, os.SCHED_OTHER, 0, niceness, 0, SLICE_NS, 0, 0)
-    return ctypes.CDLL(None).syscall(call, 0, ctypes.create_string_buffer(words), 0) == 0
+    return bool(ctypes.CDLL(None).syscall(call, 0, ctypes.create_string_buffer(words), 0) == 0)
 
 
 def run_thread_realtime(thread: int | None = None) -> str:
