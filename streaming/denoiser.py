@@ -195,8 +195,7 @@ class Denoiser:
             self._watchdog.start()
         self._supervised = True
         self._set_condition("running", "")
-        if self._record:
-            self._orders.record_for_profile()
+        self._orders.begin_profile(record=self._record)
 
     def stop(self) -> None:
         """Stop, put the devices back, end; safe to call twice."""

@@ -25,7 +25,7 @@ from pse_stream.streaming.ledger import Changed, Ledger
 from pse_stream.streaming.owner import Owner
 from pse_stream.streaming.pipeline import Pipeline
 from pse_stream.streaming.recorder import Recorder
-from pse_stream.streaming.recording import Recording
+from pse_stream.streaming.recording import Recording, tidy
 from pse_stream.streaming.runner import Runner
 from pse_stream.streaming.settings import (
     Applied,
@@ -35,7 +35,6 @@ from pse_stream.streaming.settings import (
     SetBypass,
     SetDevices,
     SetEngine,
-    SetLevel,
     SetMute,
     SetProfile,
     SetRecording,
@@ -246,7 +245,8 @@ class Orders:
             page = self._ledger.keep_profile(settings, changed, order.origin, prepared.ground.origins)
             if "profile" in changed:
                 self._discard(self.recording.end())  # what another person says is none of this one's business
-                self._answer(lambda: self._welcome(prepared.ground))
+                name = settings.profile
+                self._answer(lambda: self._welcome(name, prepared.ground))
             return page.revision, changed
         settings, changed = self._ledger.plan(order.command, order.origin)
         self._carry_out(settings, changed, prepared.engine)
@@ -295,15 +295,20 @@ class Orders:
         if recorder is not None:
             self._builder.run(recorder.stop)
 
-    def _welcome(self, ground: Ground | None) -> None:
+    def _welcome(self, name: str | None, ground: Ground | None) -> None:
         """After a change of the profile: say what is to be said, and record if the person wants that."""
+        page = self._ledger.page.settings
+        self._note(f"profile {name} is in use, engine {page.engine}" if name else "nobody's profile is in use")
         for note in ground.notes if ground is not None else ():
             self._note(note)
-        if ground is not None and ground.logging:
-            self.record_for_profile()
+        self.begin_profile(record=ground is not None and ground.logging)
 
-    def record_for_profile(self) -> None:
-        """Start to record because the profile says so; a refusal is told, never raised."""
+    def begin_profile(self, *, record: bool) -> None:
+        """A profile comes into use: old sessions go, a recording starts if it says so; a refusal is only told."""
+        name = self._ledger.page.settings.profile
+        self._builder.run(lambda: tidy(name))
+        if not record:
+            return
 
         def tell(future: Future[Applied]) -> None:
             error = future.exception()

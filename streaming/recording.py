@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pse_stream.errors import PseError
+from pse_stream.profiles.sessions import sweep
+from pse_stream.profiles.store import open_profile
 from pse_stream.streaming.ledger import Ledger
 from pse_stream.streaming.recorder import Heard, Recorder, open_recorder
 from pse_stream.streaming.runner import Runner
+
+log = logging.getLogger(__name__)
 
 
 class Recording:
@@ -81,6 +87,18 @@ class Recording:
     def told(self) -> None:
         """The problem of the present recording was passed on."""
         self._told = self._recorder
+
+
+def tidy(profile: str | None) -> None:
+    """Let go of sessions that are too old or too much, recording or not; trouble is logged, nothing waits for it."""
+    if profile is None:
+        return
+    try:
+        opened = open_profile(profile)
+        if opened.sessions.is_dir():
+            sweep(opened)
+    except PseError as error:
+        log.warning("old sessions of %s could not be removed: %s", profile, error)
 
 
 def describe(heard: Heard) -> Mapping[str, Any]:

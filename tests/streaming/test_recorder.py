@@ -26,6 +26,7 @@ from pse_stream.streaming.devices.fake import FakeDevice
 from pse_stream.streaming.recorder import QUEUE_HOPS, Heard, HopQueue, Recorder
 from pse_stream.streaming.settings import SetBypass, SetEngine, SetProfile, SetRecording, Settings
 
+from ..profiles.people import LONG_AGO, record
 from .stubs import HOP, RATE, clickiness, noise, shelf, tone
 
 STEP = 2**-15
@@ -135,6 +136,21 @@ def test_a_profile_that_says_so_is_recorded_from_the_start_and_again_after_a_swi
     denoiser.stop()
     assert [session.state for session in list_sessions(bob)] == ["whole", "whole"]
     assert not (profiles_folder() / "eve" / "sessions").exists()
+
+
+def test_old_sessions_go_when_their_profile_comes_into_use(bob: Profile) -> None:
+    rewrite_profile(bob, {("logging", "keep_days"): 1})
+    for name in ("start", "switch"):
+        record(bob, began=LONG_AGO)
+        assert len(list_sessions(bob)) == 1
+        device = FakeDevice(source=tone())
+        denoiser = running("bob" if name == "start" else None, device)
+        if name == "switch":
+            denoiser.submit(SetProfile("bob"))
+            device.advance(0.1)
+            assert "profile bob is in use, engine auto" in denoiser.snapshot.events
+        assert list_sessions(bob) == []
+        denoiser.stop()
 
 
 def test_starting_and_stopping_twice_is_once(bob: Profile) -> None:
