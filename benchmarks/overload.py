@@ -46,7 +46,7 @@ TONE_HZ, LEVEL = 1000.0, 0.3
 BLOCK_S = 0.125
 BROKEN = 2e-3  # of the recurrence of a sine; float32 and resampling stay below 1e-4, a splice makes 1e-2 and more
 CALM_S, AFTER_S = 5.0, 14.0  # before and after the load
-COSTS_MS = (0.4, 0.8, 1.4, 2.0, 3.0)  # of the stand-in's levels; the rest of the path takes half a millisecond more
+COSTS_MS = (0.4, 0.8, 1.4, 2.0, 3.0)  # of the stand-in's levels; the rest of the path takes about 0.5 ms more
 RAW = ("--raw", "--format=float32le", f"--rate={RATE}", "--channels=1", "--latency-msec=200")
 PRIORITY = 12  # of the sound server; ours may have 10
 
@@ -54,15 +54,16 @@ PRIORITY = 12  # of the sound server; ours may have 10
 class StandIn(BypassEngine):
     """Changes nothing, and takes its time."""
 
-    info = EngineInfo(id="stand-in", title="Stand-in", levels=tuple(Level(name=f"{ms} ms") for ms in COSTS_MS))
-
-    def __init__(self) -> None:
+    def __init__(self, scale: float = 1.0) -> None:
         super().__init__()
+        self._costs_ms = [ms * scale for ms in COSTS_MS]
+        levels = tuple(Level(name=f"{ms:.1f} ms") for ms in self._costs_ms)
+        self.info = EngineInfo(id="stand-in", title="Stand-in", levels=levels)
         self._matrix = np.ones((96, 96), np.float32)
 
     def step(self, frame: Complex64s, out: Complex64s, level: int) -> None:
         """Multiply until the time is used up."""
-        end = time.thread_time() + COSTS_MS[level] / 1000.0
+        end = time.thread_time() + self._costs_ms[level] / 1000.0
         super().step(frame, out, level)
         while time.thread_time() < end:
             self._matrix @ self._matrix
@@ -122,6 +123,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--hogs-per-core", type=int, default=3)
     parser.add_argument("--hog-s", type=float, default=15.0)
     parser.add_argument("--engine", default="", help="instead of the stand-in")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the stand-in's costs")
     parser.add_argument("--governor", default="auto")
     parser.add_argument("--root", action="store_true", help="keep the right to raise priorities, and use it")
     parser.add_argument("--child", default="", help=argparse.SUPPRESS)
@@ -281,7 +283,8 @@ def share_lost(rows: list[dict[str, Any]], began: float, ended: float) -> float:
 
 def child_words(options: argparse.Namespace, mode: str, log: Path) -> list[str]:
     """How to start it: without the right to raise its priority, unless wanted."""
-    words = [sys.executable, __file__, "--child", str(log), "--governor", mode, "--engine", options.engine]
+    words = [sys.executable, __file__, "--child", str(log), "--governor", mode, "--engine", options.engine,
+             "--scale", str(options.scale)]  # fmt: skip
     if options.root:
         return [*words, "--root"]
     if shutil.which("setpriv") and os.geteuid() == 0:
@@ -298,7 +301,7 @@ def denoise(options: argparse.Namespace) -> None:
     from pse_stream.streaming.settings import Settings
 
     def engines(id: str) -> Engine:
-        return StandIn() if id == "stand-in" else open_engine(id)
+        return StandIn(options.scale) if id == "stand-in" else open_engine(id)
 
     run_thread_promptly()
     settings = Settings(engine=options.engine or "stand-in", attenuation_db=100.0, governor=options.governor)

@@ -17,7 +17,7 @@ from typing import Literal
 from pse_stream.dsp.spec import HOP_MS
 from pse_stream.streaming.costs import Costs
 from pse_stream.streaming.observation import Observation
-from pse_stream.streaming.strain import LEAST_MS, SLOW_S, SLOW_SHARE, Strain
+from pse_stream.streaming.strain import LEAST_MS, SLOW_S, Strain
 
 Mode = Literal["off", "auto", "eco", "quality"]
 Cause = Literal["", "too big", "busy", "held up", "room", "power", "wish"]
@@ -261,7 +261,7 @@ class Governor:
                 self._grown, self._misled, self._climbing = 1.0, False, False
             return None
         target, patience = self.index + 1, self._needed_calm()
-        if self._strain.slow_share > SLOW_SHARE / 3 or calm_s < patience:
+        if calm_s < patience or not self._strain.calm(seen.now):
             return None
         if not self._has_room(target) and calm_s < ANYWAY * max(patience, self.patience_s):
             return None

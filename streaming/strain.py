@@ -25,6 +25,7 @@ Trouble = Literal["", "too big", "busy", "held up"]
 QUICK_S, QUICK_SHARE = 0.3, 0.25  # averaged over this long; a lone stall of 60 ms does not reach it
 SLOW_S, SLOW_SHARE = 4.0, 0.03  # one hole in 33 hops is one in every other 1/8 s
 STRETCH_S = 2.0
+CALM_LOOKS = 2  # of the 62 in SLOW_S
 APART_S = 0.1  # two bad looks this far apart: not one stall
 STRAIN_S = 0.25  # work and waiting above the limit for this long, before anything is bad
 BUSY_MS = 0.3  # run-queue wait per hop; idle machines show 0.006, one hog 0.13, two hogs 0.9
@@ -59,6 +60,10 @@ class Strain:
     def worst_stretch(self) -> float:
         """How much longer than our CPU time a hop takes, lately or over two seconds."""
         return max(self.stretch, (self.cpu_ms + self.wait_ms) / max(self.cpu_ms, LEAST_MS), 1.0)
+
+    def calm(self, now: float) -> bool:
+        """True if hardly a look was bad lately; averages would still tell of a load that has gone."""
+        return sum(now - at < SLOW_S for at in self._bad_at) <= CALM_LOOKS
 
     def take(self, seen: Observation) -> None:
         """One more look."""
@@ -106,7 +111,8 @@ class Strain:
         if not self._bad_at or self._bad_at[-1] - self._bad_at[0] < APART_S:
             return False
         lately = sum(now - at < 2.0 * QUICK_S for at in self._bad_at) > 1
-        return (self._quick_share > QUICK_SHARE and lately) or (self.slow_share > SLOW_SHARE and len(self._bad_at) > 2)
+        again = len(self._bad_at) > CALM_LOOKS
+        return (self._quick_share > QUICK_SHARE and lately) or (self.slow_share > SLOW_SHARE and again)
 
 
 def _weight(elapsed_s: float, constant_s: float) -> float:

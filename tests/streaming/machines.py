@@ -15,6 +15,7 @@ from pse_stream.streaming.governor import NO_HINTS, Decision, Governor, Hints, R
 from pse_stream.streaming.observation import LOOK_HOPS, Observation
 
 HOP_MS = 8.0
+BEHIND_MS = 100.0
 FADE_HOPS = 12  # of a raise: two engines run
 
 LADDER = (
@@ -57,7 +58,7 @@ class Program:
             taken = delay + (cost / share if cost > share * HOP_MS else cost * (1.0 + 0.2 * (1.0 - share)))
             cpu, wait, span = cpu + cost, wait + taken - cost, span + taken
             late += taken > HOP_MS
-            self.debt_ms = max(0.0, self.debt_ms + taken - HOP_MS)
+            self.debt_ms = min(max(0.0, self.debt_ms + taken - HOP_MS), BEHIND_MS)  # the rest is dropped
             if self.debt_ms > HOP_MS:
                 holes, self.debt_ms = holes + 1, self.debt_ms - HOP_MS
             self._fading = (self._fading[0], max(0, self._fading[1] - 1))

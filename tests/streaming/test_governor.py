@@ -60,6 +60,16 @@ def test_quality_is_back_within_ten_seconds_one_rung_at_a_time() -> None:
     assert one.governor.index == TOP
 
 
+def test_a_load_that_was_too_much_for_every_rung_is_forgotten_when_it_goes() -> None:
+    one = program()
+    one.run(15.0, 0.02, hints=idle)  # not even the cheapest rung fits
+    assert one.holes > 500
+    began = one.now
+    one.run(10.0, 1.0, hints=idle)
+    assert one.governor.index == TOP
+    assert one.decisions[-1][0] - began < 10.0
+
+
 @pytest.mark.parametrize(("calibrated", "cycles"), [(1.0, 100), (0.1, 20), (10.0, 20), (None, 40)])
 def test_a_hundred_load_cycles_leave_no_drift_and_no_oscillation(calibrated: float | None, cycles: int) -> None:
     one = program(calibrated=calibrated)
