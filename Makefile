@@ -1,4 +1,5 @@
 # make run    clean the microphone; without one, play a recording through the live path and write ./out
+# make demo-personal  noisy sessions of one voice -> adapt -> before and after (some minutes)
 # make test   everything that is checked
 # make check  style and types
 # make bench  what it costs: delay, CPU time per hop, start-up, files, remote control
@@ -9,10 +10,13 @@
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: run test check bench soak setup clean
+.PHONY: run demo-personal test check bench soak setup clean
 
 run: setup
 	@$(VENV)/bin/pse-stream run --demo --save out
+
+demo-personal: setup
+	@$(PYTHON) examples/personal/demo.py
 
 test: setup
 	@$(PYTHON) -m pytest

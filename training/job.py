@@ -43,10 +43,10 @@ from pse_stream.training.material import Take, prepare
 from pse_stream.training.remix import Remixer, Shares
 from pse_stream.training.start import trainable
 from pse_stream.training.teacher import BEST, labelled, open_teacher
-from pse_stream.training.trial import Verdict, try_student
+from pse_stream.training.trial import Verdict, best_blend
 
 Float32s = NDArray[np.float32]
-METHOD = "distillation from {teacher}, remixed with own noise"
+METHOD = "remixed with own noise as {teacher} hears it; {share:.0%} of what was learnt"
 WORK_FOLDER = "adapting"  # in the profile
 #: Learning rate by width of the student: small ones have farther to go (Adam 5e-4 … 1e-4 in the literature, for more
 #: updates than here).
@@ -97,6 +97,7 @@ class Result:
     speech_s: float
     made_from: str
     seconds: float
+    method: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,17 +166,19 @@ def work(task: Work, folder: Path, *, tell: Tell = lambda progress: None, stop: 
         checkpoint = folder / f"checkpoint-{_key(parent, takes)}.pt"
         adapt(model, Remixer(learn, voices(), Shares()), spec, checkpoint, progress=learning, stop=stop)
         tell(Progress(name, "trying", 0.0))
-        verdict = try_student(trainable(_unfolded(task.in_use, Path(scratch) / "in-use")), model, check)
+        old = trainable(_unfolded(task.in_use, Path(scratch) / "in-use"))
+        student, verdict, share = best_blend(trainable(parent), old, model, check)
         minutes = sum(len(take.noisy) for take in takes) / SAMPLE_RATE / 60.0
         made_from = f"{len(takes)} recordings, {minutes:.1f} min"
         files: dict[str, bytes] = {}
+        method = METHOD.format(teacher=task.job.teacher, share=share)
         if verdict.passed:
             target = Path(scratch) / parent.description.id
-            method = METHOD.format(teacher=task.job.teacher)
-            files = _files(write_adapted(target, parent, model, verdict, method=method, made_from=made_from))
+            files = _files(write_adapted(target, parent, student, verdict, method=method, made_from=made_from))
     return Result(
-        verdict=verdict, package=files, speech_s=learn.seconds, made_from=made_from, seconds=time.monotonic() - began
-    )
+        verdict=verdict, package=files, speech_s=learn.seconds, made_from=made_from, seconds=time.monotonic() - began,
+        method=method,
+    )  # fmt: skip
 
 
 def finish(job: Job, result: Result) -> Outcome:
@@ -296,7 +299,7 @@ def _provenance(job: Job, parent: Package, sessions: list[str], result: Result) 
         "parent": parent.description.id,
         "parent_version": parent.description.version,
         "parent_sha256": hashlib.sha256((parent.folder / DESCRIPTION_FILE).read_bytes()).hexdigest(),
-        "method": METHOD.format(teacher=job.teacher),
+        "method": result.method,
         "made_from": result.made_from,
         "sessions": sessions,
         "speech_s": round(result.speech_s, 1),

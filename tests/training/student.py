@@ -26,20 +26,21 @@ def tiny(seed: int = 1, width: int = 8) -> SpectralNet:
     return model.eval()
 
 
-def write_student(folder: Path, model: SpectralNet) -> Package:
-    """`model` as a package called like its folder."""
+def write_student(folder: Path, model: SpectralNet, family: str = "gru", golden: SpectralNet | None = None) -> Package:
+    """`model` as a package called like its folder; `golden` says what it plays, if it shall lie."""
     frames = probe(0.4)
+    clean = whole(golden or model, frames)
     shapes = [(1, *shape) for shape in model.state_shapes]
     level = PackageLevel(
         name="full", file="model.onnx", macs_per_second=1.0, parameters=1, input=Tensor("spec", (1, ENGINE_BINS, 2)),
         states=tuple(State(input=f"state_{k}", output=f"state_{k}_out", shape=s) for k, s in enumerate(shapes)),
     )  # fmt: skip
     description = Description(
-        schema=1, id=folder.name, version="1", title="Tiny", family="gru", licence_weights="CC0", licence_code="MIT",
+        schema=1, id=folder.name, version="1", title="Tiny", family=family, licence_weights="CC0", licence_code="MIT",
         licence_data=(), levels=(level,),
     )  # fmt: skip
     graphs = {"model.onnx": to_onnx(model)}
-    return write_package(folder, description, graphs=graphs, noisy=frames, clean=[whole(model, frames)], card="tiny")
+    return write_package(folder, description, graphs=graphs, noisy=frames, clean=[clean], card="tiny")
 
 
 def talk(rng: np.random.Generator, seconds: float, pause_s: float = 1.5) -> Float32s:

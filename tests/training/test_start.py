@@ -24,7 +24,19 @@ def test_weights_come_back_from_a_package(tmp_path: Path, width: int) -> None:
     assert again.state_dict().keys() == expected.keys()
 
 
-def test_a_family_that_cannot_be_taken_apart_is_refused_with_words() -> None:
-    with pytest.raises(EngineError, match="house-m: its graph does not hold the weights expected") as caught:
-        trainable(read_package(SHIPPED_FOLDER / "house-m"))
+def test_the_shipped_hybrid_comes_back_as_well() -> None:
+    package = read_package(SHIPPED_FOLDER / "house-m")  # its golden frames are played on the way
+    assert sum(p.numel() for p in trainable(package).parameters()) == package.description.levels[-1].parameters
+
+
+def test_an_unknown_family_is_refused_with_words(tmp_path: Path) -> None:
+    package = write_student(tmp_path / "tiny", tiny(), family="magic")
+    with pytest.raises(EngineError, match="tiny: its family is 'magic'") as caught:
+        trainable(package)
     assert caught.value.name == "not_trainable"
+
+
+def test_weights_that_give_other_golden_frames_are_refused(tmp_path: Path) -> None:
+    package = write_student(tmp_path / "tiny", tiny(seed=1), golden=tiny(seed=2))
+    with pytest.raises(EngineError, match="other golden frames"):
+        trainable(package)
