@@ -4,6 +4,7 @@ In the order in which a wish meets them:
 
     ctl, ctl_parser, ctl_verbs, ctl_text   a command line that a hotkey can wait for
     client, connection, link, reader       the public Python interface: verbs, asking again, sockets and keys, telemetry
+    sockets                                messages in and out, for client and server
     tui/                                   the terminal screen, a program of its own
     instance, keys, allowed, zap, listener          where the sockets are, and who may use them
     server, reception, underway, sessions, budget   the server's thread: messages in, answers out, all of it bounded

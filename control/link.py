@@ -16,6 +16,7 @@ import zmq
 
 from pse_stream.control.faults import NoAnswerError
 from pse_stream.control.instance import DEFAULT_INSTANCE, DEFAULT_PORT, control_path, running_pid, telemetry_path
+from pse_stream.control.sockets import send
 from pse_stream.errors import ControlError
 
 _MONITOR_S = 0.05  # between looks whether our key was refused, while nothing comes
@@ -161,7 +162,7 @@ class Link:
             If the queue is full: the server has not read for long.
         """
         try:
-            self._socket.send(body, zmq.NOBLOCK)
+            send(self._socket, (body,))
         except zmq.Again:
             raise self._no_answer() from None
 

@@ -18,10 +18,9 @@ import zmq
 from pse_stream.control.instance import DEFAULT_PORT
 from pse_stream.control.keys import SERVER_KEY, KeyPair, Keyring
 from pse_stream.control.messages import MESSAGE_BYTES
+from pse_stream.control.sockets import Socket
 from pse_stream.control.telemetry import Telemetry
 from pse_stream.errors import ControlError
-
-Socket = zmq.Socket[bytes]
 
 _QUEUE = 64  # requests kept per client before its own socket makes it wait
 _REPLY_LINGER_MS = 200  # the answer to shutdown still gets out

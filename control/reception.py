@@ -34,6 +34,7 @@ from pse_stream.control.sessions import (
     Session,
     Sessions,
 )
+from pse_stream.control.sockets import send
 from pse_stream.control.topics import TOPICS
 from pse_stream.control.underway import APPLY_S, Errand, UnderWay
 from pse_stream.streaming.settings import Applied
@@ -265,7 +266,7 @@ class Reception:
         if peer.router.closed:
             return
         try:
-            peer.router.send_multipart(peer.frames(body), zmq.NOBLOCK)
+            send(peer.router, peer.frames(body))
         except zmq.ZMQError as error:
             _log.debug("control: an answer could not be sent: %s", error)
 

@@ -22,11 +22,12 @@ from pse_stream.control.budget import TokenBucket
 from pse_stream.control.desk import Desk
 from pse_stream.control.instance import DEFAULT_INSTANCE, InstanceLock, control_path, telemetry_path
 from pse_stream.control.keys import Keyring
-from pse_stream.control.listener import Listener, Socket, network_key, parse_tcp
+from pse_stream.control.listener import Listener, network_key, parse_tcp
 from pse_stream.control.reception import LOCAL, Reception
 from pse_stream.control.sessions import Peer
+from pse_stream.control.sockets import Socket, readable, receive
 from pse_stream.control.spectrum import Tap
-from pse_stream.control.telemetry import Telemetry, readable
+from pse_stream.control.telemetry import Telemetry
 from pse_stream.control.zap import Door
 
 _TOTAL_PER_S, _TOTAL_BURST = 500.0, 32.0  # messages of all clients together: a few per cent of a core
@@ -77,6 +78,7 @@ class ControlServer:
         self._allowed = AllowList(self._keyring.allowed_path) if tcp else None
         self._holders: frozenset[str] = frozenset()
         self._chores_due = 0.0
+        self._held_back = False  # a flood is
         self._telemetry = Telemetry(desk.denoiser, tap)
         self._reception = Reception(desk, instance, self._audit, self._allowed)
         self._under_way = self._reception.under_way
@@ -154,10 +156,10 @@ class ControlServer:
         """Sleep until something is to be done, and do it."""
         now = time.monotonic()
         wait_s = min(self._telemetry.tick(now) - now, _MAX_IDLE_S)
-        pause_s = total.wait_s(now)
-        if pause_s > 0.0:
+        poller = self._all
+        if self._held_back and (pause_s := total.wait_s(now)) > 0.0:
             wait_s = min(wait_s, max(pause_s, _BREATH_S))
-        poller = self._all if pause_s == 0.0 else self._quiet
+            poller = self._quiet
         ready = [found for found, _ in poller.poll(_ms(wait_s))]
         if ready:
             self._attend(ready, total)
@@ -200,7 +202,10 @@ class ControlServer:
         """Take what is there, a few messages at most; one is known to be."""
         for i in range(_BATCH):
             now = time.monotonic()
-            if (i and not readable(listener.router)) or not total.take(now):
+            if i and not readable(listener.router):
+                return
+            self._held_back = not total.take(now)
+            if self._held_back:
                 return
             parts, user = _received(listener)
             delimiter = len(parts) == 3 and not parts[1]
@@ -240,10 +245,9 @@ class ControlServer:
 
 def _received(listener: Listener) -> tuple[list[bytes], str]:
     """One message that is known to be there, and who sent it."""
-    if not listener.secure:
-        return listener.router.recv_multipart(zmq.NOBLOCK), LOCAL
-    frames = listener.router.recv_multipart(zmq.NOBLOCK, copy=False)
-    return [frame.bytes for frame in frames], str(frames[-1].get("User-Id"))
+    frames = receive(listener.router)
+    user = str(frames[-1].get("User-Id")) if listener.secure else LOCAL
+    return [frame.bytes for frame in frames], user
 
 
 def _ms(wait_s: float) -> int:

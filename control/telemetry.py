@@ -16,6 +16,7 @@ import zmq
 
 from pse_stream.control.contract import DenoiserLike
 from pse_stream.control.messages import encode
+from pse_stream.control.sockets import Socket, readable, receive, send
 from pse_stream.control.spectrum import Tap
 from pse_stream.control.topics import OPT_IN, PERIOD_S, TOPICS, Content
 
@@ -23,8 +24,6 @@ _HEARTBEAT_S = 1.0  # state is sent this often even if nothing changed
 _REPEAT_S = 0.05  # late subscribers are served together: many at once cost one message
 _QUEUE = 64  # messages kept for a slow reader, then dropped; 2.5 s of meters
 _SUBSCRIPTION_BYTES = 1024  # of one; a CURVE handshake needs about 300
-
-Socket = zmq.Socket[bytes]
 
 
 @dataclass(slots=True)
@@ -75,7 +74,7 @@ class Telemetry:
         for _ in range(_QUEUE):
             if not readable(socket):
                 break
-            notice = socket.recv(zmq.NOBLOCK)
+            notice = receive(socket)[0].bytes
             prefix = notice[1:]
             if not any(topic.name.startswith(prefix) for topic in self._topics.values()):
                 continue  # nothing of that name is ever sent
@@ -117,17 +116,17 @@ class Telemetry:
         if not self._listened:
             return math.inf
         self._content.forget()
+        again = math.inf
         for name, topic in self._listened:
             repeat = topic.wanted and now - topic.sent >= _REPEAT_S
             if repeat or now >= topic.due:
                 fresh = self._look(name, topic, now)
                 if repeat and not fresh and topic.message:
                     self._send(topic, now)
-        return min(self._next(topic) for _, topic in self._listened)
-
-    @staticmethod
-    def _next(topic: _Topic) -> float:
-        return min(topic.due, topic.sent + _REPEAT_S) if topic.wanted else topic.due
+            again = min(again, topic.due)
+            if topic.wanted:
+                again = min(again, topic.sent + _REPEAT_S)
+        return again
 
     def _look(self, name: str, topic: _Topic, now: float) -> bool:
         """Send the topic if there is something new to say; True if there was."""
@@ -152,10 +151,4 @@ class Telemetry:
         topic.sent = now
         topic.wanted = False
         for socket in topic.sockets:
-            socket.send(topic.name, zmq.NOBLOCK | zmq.SNDMORE)
-            socket.send(topic.message, zmq.NOBLOCK)
-
-
-def readable(socket: Socket) -> bool:
-    """Is there a message? Cheaper than trying to receive, which raises an exception when there is none."""
-    return bool(int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+            send(socket, (topic.name, topic.message))

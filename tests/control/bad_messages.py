@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import zmq
+
 from pse_stream.control.messages import MESSAGE_BYTES
 
 
@@ -15,8 +17,9 @@ class DeafRouter:
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
 
-    def send_multipart(self, frames: list[bytes], flags: int) -> None:
-        self.bodies.append(frames[-1])
+    def send(self, frame: bytes, flags: int) -> None:
+        if not flags & zmq.SNDMORE:
+            self.bodies.append(frame)
 
 
 def bad_message(random_source: random.Random) -> bytes:
