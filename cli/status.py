@@ -58,6 +58,8 @@ def line(now: Snapshot) -> str:
         f"delay {now.latency.total_ms:.0f} ms",
         f"hop {now.load.hop_ms_mean:.2f} of {HOP_MS:.0f} ms",
     ]
+    if now.recording:
+        parts.append(f"REC {clock(now.recorded_s)}")
     lost = now.counters.dropped_hops + now.counters.underruns
     if lost:
         parts.append(f"lost {lost} hops")
@@ -91,7 +93,7 @@ def _headline(now: Snapshot) -> Text:
         text.append(f"  profile {now.settings.profile}")
     text.append(f"  {clock(now.uptime_s)}")
     if now.recording:
-        text.append("  REC", style="bold red")
+        text.append(f"  REC {clock(now.recorded_s)}", style="bold red")
     if now.reason:
         text.append(f"  {now.reason}", style=STATE_STYLES[now.state])
     return text

@@ -321,6 +321,7 @@ class Denoiser:
             load=report.load,
             drift_ppm=report.drift_ppm,
             recording=self._orders.recording.on,
+            recorded_s=self._orders.recording.seconds,
             events=tuple(self._events),
         )
 

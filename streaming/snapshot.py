@@ -132,6 +132,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     load: Load = field(default_factory=Load)
     drift_ppm: float = 0.0
     recording: bool = False
+    recorded_s: float = 0.0  # of this recording
     events: tuple[str, ...] = ()  # the last few, newest last, as sentences
 
     def as_dict(self) -> dict[str, Any]:

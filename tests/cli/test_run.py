@@ -209,6 +209,13 @@ def snapshot(**more: Any) -> Snapshot:
     )
 
 
+def test_a_recording_is_shown_with_its_length_wherever_the_state_is() -> None:
+    now = snapshot(recording=True, recorded_s=65.0)
+    assert "REC 0:01:05" in page(now).plain.splitlines()[0]
+    assert "REC 0:01:05" in line(now)
+    assert "REC" not in page(snapshot()).plain + line(snapshot())
+
+
 def test_page_fits_80_by_24_and_says_everything_in_words() -> None:
     text = page(snapshot()).plain
     rows = text.splitlines()
