@@ -152,7 +152,7 @@ def export(*, console: Console, name: str, output: Path | None, with_audio: bool
 @flags.common()
 def import_(*, console: Console, file: Path) -> None:
     """Take a profile out of an archive; nothing that is here is overwritten (alice-2), nothing is run."""
-    from pse_stream.profiles.archive import import_profile
+    from pse_stream.profiles.unpack import import_profile
 
     made = import_profile(file)
     console.result(made.profile.id)

@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pse_stream.errors import ConfigError, EngineError
-from pse_stream.profiles.archive import export_profile, import_profile, portable_name
+from pse_stream.profiles.archive import export_profile, portable_name
 from pse_stream.profiles.folders import profiles_folder
 from pse_stream.profiles.profile import read_profile, rewrite_profile
 from pse_stream.profiles.store import open_profile, profile_names
+from pse_stream.profiles.unpack import import_profile
 
 from .people import full_profile, tree
 
