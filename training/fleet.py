@@ -150,11 +150,15 @@ def _on_ray(orders: Orders, say: Say, stop: Stop) -> None:
         raise ClusterError(
             "Ray is not installed.", hint="Install it: pip install 'pse-stream[cluster]'; or without it: --jobs N."
         ) from error
-    if orders.address:
-        ray.init(address=orders.address, log_to_driver=False, logging_level="ERROR")
-    else:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
-        ray.init(num_cpus=max(orders.processes, 1), include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    where = (
+        {"address": orders.address} if orders.address else {"num_cpus": orders.processes, "include_dashboard": False}
+    )
+    try:
+        ray.init(**where, log_to_driver=False, logging_level="ERROR")
+    except Exception as error:  # Ray raises plain ones, too
+        words = " ".join(str(error).split())[:200]
+        raise ClusterError(f"Ray does not start: {words}", hint="Try again, or without it: --jobs N.") from error
     remote = ray.remote(num_cpus=1, max_retries=1)(_on_a_worker)
     running: dict[Any, Job] = {}
     with ExitStack() as locks:
@@ -229,12 +233,14 @@ def main(orders: Callable[[], str] = sys.stdin.read, arguments: Sequence[str] = 
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    step_back()
     import torch
 
     torch.set_num_threads(1)
+    wanted = read_orders(orders())
+    if not wanted.cluster:  # what Ray runs on must answer in time; its workers step back
+        step_back()
     try:
-        run_all(read_orders(orders()), say, lambda: ended)
+        run_all(wanted, say, lambda: ended)
     except PseError as error:
         say(_failed("", error))
     return 0
