@@ -131,6 +131,7 @@ def plot(points: list[Point], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
+    ticks = (0.05, 0.1, 0.2, 0.4, 0.8)
     figure, panels = pyplot.subplots(1, len(METRICS), figsize=(15, 5), constrained_layout=True)
     for panel, (metric, title, _) in zip(panels, METRICS, strict=True):
         for family in dict.fromkeys(point.family for point in points):
@@ -144,6 +145,9 @@ def plot(points: list[Point], path: Path) -> None:
             for p in [] if scalable else own:
                 panel.annotate(p.name, (p.ms, p.quality[metric]), fontsize=7, xytext=(4, 3), textcoords="offset points")
         panel.set_xscale("log")
+        panel.set_xlim(0.04, 1.3)
+        panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        panel.minorticks_off()
         panel.set_xlabel("ms of one core per 8 ms of sound")
         panel.set_title(title)
         panel.grid(alpha=0.3, which="both")
