@@ -25,6 +25,8 @@ from pse_stream.dsp.spec import ENGINE_RATE, Complex64s, STFTSpec
 from pse_stream.dsp.stft import inverse, transform
 from pse_stream.engines.contract import Engine
 from pse_stream.engines.gate.gated import Gated
+from pse_stream.engines.gate.moderator import ModeratorNetwork, score
+from pse_stream.engines.onnx import GraphVoice, graphs_of
 from pse_stream.engines.package import read_package
 from pse_stream.engines.player import play as play_package
 from pse_stream.engines.registry import SHIPPED_FOLDER, open_engine
@@ -72,6 +74,9 @@ class Bench:
         self.rows[name] = found
         if chosen:
             self.choices[name] = chosen
+        self._keep()
+
+    def _keep(self) -> None:
         if self._file:
             self._file.write_text(json.dumps({"gains": self.rows, "choices": self.choices}))
 
@@ -84,6 +89,7 @@ class Bench:
         shared = f"generalist {told.files[told.levels[0].file][:8]}"
         self.measure(shared, engine)
         self.rows[f"{label} {folder.name} off"] = self.rows[shared]
+        self._keep()
 
     def alone(self, folder: Path, label: str) -> None:
         """Each specialist of an ensemble."""
@@ -91,6 +97,33 @@ class Bench:
         for name in engine.specialists:
             engine.set_gate(name)
             self.measure(f"{label} {folder.name} {name}", engine)
+
+    def judge(self, folder: Path, *, like: str) -> None:
+        """What a moderator picks for each whole clip, and its specialists alone, which are those of `like` too."""
+        package = read_package(folder)
+        assert package.description.ensemble is not None
+        names = [specialist.name for specialist in package.description.ensemble.specialists]
+        if "moderator judges" in self.rows:
+            return
+        network = ModeratorNetwork(package.content(package.description.ensemble.judge), str(folder))
+        voices = [GraphVoice(graph) for graph in graphs_of(package)[1:]]
+        gains: Rows = {name: {} for name in (*names, "chosen")}
+        for pair, frames, before in zip(self.pairs, self._frames, self._noisy, strict=True):
+            outputs = []
+            for voice in voices:
+                voice.reset()
+                outputs.append(np.empty_like(frames))
+                for frame, row in zip(frames, outputs[-1], strict=True):
+                    voice.play(frame, row)
+            waves = [inverse(output, SPEC, len(pair.noisy)) for output in outputs]
+            for name, wave in zip(names, waves, strict=True):
+                gains[name][pair.id] = si_sdr(wave, pair.clean) - before
+            best = names[int(np.argmin(score(network, outputs)))]
+            gains["chosen"][pair.id] = gains[best][pair.id]
+        for name in names:
+            for ensemble in (folder.name, like):
+                self.rows[f"tuned {ensemble} {name}"] = gains[name]
+        self.rows["moderator judges"] = gains["chosen"]
 
     def mean(self, system: str) -> float:
         """Mean gain over clips, dB."""
@@ -165,6 +198,21 @@ def report(bench: Bench, names: list[str], others: list[str]) -> str:
     return "\n".join(lines)
 
 
+def moderation(bench: Bench) -> str:
+    """How much of the way from a random choice to the oracle's the moderator goes."""
+    if "moderator judges" not in bench.rows:
+        return "the moderator was not measured"
+    mine = [system for system in bench.rows if system.startswith("tuned specialists-moderator ")]
+    alone = [system for system in mine if system.split()[-1] not in ("auto", "off")]
+    oracle = float(np.mean(list(bench.oracle(alone).values())))
+    random = float(np.mean([bench.mean(system) for system in alone]))
+    chosen = bench.mean("moderator judges")
+    return (
+        f"moderator on whole clips: {chosen:.2f} dB; random choice {random:.2f}, oracle {oracle:.2f}: "
+        f"{(chosen - random) / max(oracle - random, 1e-9):.0%} of the way, mean regret {oracle - chosen:.2f} dB"
+    )
+
+
 def accuracy(bench: Bench, name: str, truth: Callable[[dict[str, str]], str]) -> float:
     """How often the choice at the end of a clip is the right one."""
     chosen = bench.choices.get(name, {})
@@ -216,9 +264,13 @@ def main() -> None:
             place = Path(other)
             engine = play_package(read_package(place)) if place.is_dir() else open_engine(other)
             bench.measure(place.name, engine)
+        moderated = options.tuned / "specialists-moderator"
+        if options.alone and moderated in folders:
+            bench.judge(moderated, like="specialists-snr")
         for folder in folders if options.alone else []:
             bench.alone(folder, "tuned")
     print(report(bench, names, [Path(other).name for other in options.against]))
+    print(moderation(bench))
     for name, truth in (
         ("specialists-snr", nearest_snr),
         ("specialists-gender", lambda row: {"f": "female", "m": "male"}.get(row["gender"], "")),

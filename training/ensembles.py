@@ -115,7 +115,7 @@ def _write(  # noqa: PLR0917 - everything that stands in a package
             title=title, k=len(partition.members), parameters=parameters, slices=slices, macs=macs / 1e6,
             gate_macs=gate_macs / 1e6, generalist=recipe["generalist"], updates=saved["update"], batch=recipe["batch"],
             tuned=f"then {tuned} joint updates with the gate, whose choice was sharpened meanwhile." if tuned
-            else "not tuned together with the gate.", quality=quality,
+            else "then\ntheir weights were averaged with those they started from, half and half.", quality=quality,
             licences="\n".join(f"- {line}" for line in licence_data),
         ),
         replace=True,

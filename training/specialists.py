@@ -254,6 +254,85 @@ def tune(recipe: SpecialistsRecipe, store: Store, runs: Path, *, until: float) -
     return run
 
 
+def average_with_start(recipe: SpecialistsRecipe, runs: Path, *, share: float = 0.5) -> Path:
+    """Stage 1 brought back part of the way to the generalist that all started from: what chance taught goes first.
+
+    After Wortsman 2022 (robust fine-tuning by averaging weights): with few updates it is worth more than the updates.
+    """
+    run = runs / recipe.name
+    saved = load_checkpoint(run / "stage1.pt")
+    start = load_checkpoint(runs / recipe.generalist / "checkpoint.pt")["average"]
+    mean = [share * now + (1 - share) * start[name] for name, now in zip(saved["names"], saved["average"], strict=True)]
+    save_checkpoint(run / "stage1-half.pt", saved | {"average": mean, "start_share": 1 - share})
+    return run
+
+
+def fit_gates(
+    recipe: SpecialistsRecipe, store: Store, runs: Path, *, stage: str = "stage2", mixtures: int = 480,
+    checks: int = 120,
+) -> Path:  # fmt: skip
+    """Stage 3: the heads alone, for the specialists as they are; specialists run forwards only, so it takes minutes.
+
+    What a choice costs is known: the loss of every specialist on every mixture. The head minimises the expected loss of
+    its soft choice; it replaces the one that was there where its hard choice is better on mixtures of unseen speakers.
+    """
+    run = runs / recipe.name
+    voice = load_voice(runs / recipe.voice)
+    nets, classes, partitions, saved = load_stage(run / f"{stage}.pt")
+    speakers = Mixer(store, MIXTURES)
+    seen = _costs(speakers, recipe.seed + 2000, mixtures, nets, voice)
+    unseen = _costs(Mixer(store, MIXTURES, split="valid"), recipe.seed + 3000, checks, nets, voice)
+    heads, told = [], {}
+    for p in partitions:
+        columns = [classes.index((p.name, k)) for k in range(len(p.members))]
+        fitted = _fit(torch.tensor(p.head), seen[0], seen[1][:, columns])
+
+        def cost(head: Tensor, columns: list[int] = columns) -> float:
+            choice = (unseen[0] @ head.T).argmax(1)
+            return float(unseen[1][:, columns].gather(1, choice[:, None]).mean()) / _PER_DB
+
+        old, new = cost(torch.tensor(p.head)), cost(fitted)
+        told[p.name] = {"before": round(old, 3), "fitted": round(new, 3),
+                        "best fixed": round(float(unseen[1][:, columns].mean(0).min()) / _PER_DB, 3),
+                        "oracle": round(float(unseen[1][:, columns].min(1).values.mean()) / _PER_DB, 3)}  # fmt: skip
+        heads.append(fitted if new < old else torch.tensor(p.head))
+    told[SAME] = round(float(unseen[1][:, classes.index((SAME, 0))].mean()) / _PER_DB, 3)
+    _say(run, {"fit": stage, "loss in dB on unseen speakers": told})
+    save_checkpoint(run / f"{stage}-fitted.pt", saved | {"partitions": _plain(partitions, heads)})
+    return run
+
+
+@torch.no_grad()
+def _costs(mixer: Mixer, seed: int, count: int, nets: GroupedMaskers, voice: Any) -> tuple[Tensor, Tensor]:
+    """Evidence (count, dim + 2) and the loss of every network (count, networks) on mixtures of a split."""
+    known, losses, step = [], [], 20
+    for first in range(0, count, step):
+        pairs = np.nan_to_num(np.array([mixer.mix(seed, first + k, _FRAMES * HOP) for k in range(step)], np.float32))
+        audio = torch.from_numpy(pairs[:, 0].copy())
+        x = spectra(audio)
+        terms, features = Terms(x, spectra(torch.from_numpy(pairs[:, 1].copy()))), features_of(nets, x)
+        logits = nets(features.unsqueeze(0).expand(len(nets.stacked[0]), -1, -1, -1))
+        rows = torch.arange(step).expand(len(logits), -1).contiguous()
+        each, _ = terms.loss(MaskError.apply(logits, rows, terms.wanted, terms.common, terms.noisy), rows)
+        blocks = int(np.random.default_rng([seed, first]).integers(_BLOCKS[0], _BLOCKS[1] + 1))
+        known.append(evidence(voice, audio, blocks))
+        losses.append(each.T)
+    return torch.cat(known), torch.cat(losses)
+
+
+def _fit(start: Tensor, known: Tensor, losses: Tensor, *, updates: int = 400, ridge: float = 0.02) -> Tensor:
+    """A head (K, dim + 2) of least expected loss, not far from where it starts."""
+    head = start.clone().requires_grad_()
+    excess = (losses - losses.min(1, keepdim=True).values) / _PER_DB  # dB lost by each choice
+    optim = torch.optim.Adam([head], lr=0.05)
+    for _ in range(updates):
+        optim.zero_grad()
+        expected = (torch.softmax(known @ head.T, dim=1) * excess).sum(1).mean()
+        (expected + ridge * (head - start).square().mean()).backward()
+        optim.step()
+    return head.detach()
+
+
 def load_stage(path: Path) -> tuple[GroupedMaskers, list[tuple[str, int]], list[Partition], dict[str, Any]]:
     """The averaged networks of a stage, their (partition, class) and the partitions."""
     saved = load_checkpoint(path)
@@ -315,7 +394,7 @@ def _say(run: Path, line: dict[str, Any]) -> None:
 def main() -> None:
     """Train from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage", choices=("train", "tune"))
+    parser.add_argument("stage", choices=("train", "average", "tune", "fit"))
     for name in ("data", "cache", "runs"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=math.inf, help="end softly after so long")
@@ -323,6 +402,7 @@ def main() -> None:
     parser.add_argument("--tune-updates", type=int, default=SpecialistsRecipe().tune_updates)
     parser.add_argument("--name", default=SpecialistsRecipe().name)
     parser.add_argument("--generalist", default=SpecialistsRecipe().generalist)
+    parser.add_argument("--fit", default="stage2", choices=("stage1", "stage2"), help="whose gates to fit")
     options = parser.parse_args()
     torch.set_num_threads(1)
     recipe = SpecialistsRecipe(
@@ -331,8 +411,12 @@ def main() -> None:
     store, until = open_packs(options.data, options.cache), time.time() + 60 * options.minutes
     if options.stage == "train":
         print(train(recipe, store, options.data, options.runs, until=until))
-    else:
+    elif options.stage == "average":
+        print(average_with_start(recipe, options.runs))
+    elif options.stage == "tune":
         print(tune(recipe, store, options.runs, until=until))
+    else:
+        print(fit_gates(recipe, store, options.runs, stage=options.fit))
 
 
 if __name__ == "__main__":
