@@ -14,7 +14,7 @@ from pse_stream.profiles.adapted import active_package
 from pse_stream.profiles.store import new_profile, open_profile
 from pse_stream.training.adapt import Paused
 from pse_stream.training.fleet import Orders, patiently, read_orders, run_all
-from pse_stream.training.job import WORK_FOLDER, Job, Progress, alone, finish, gather, run_job, work
+from pse_stream.training.job import WORK_FOLDER, Job, Progress, Result, alone, finish, gather, run_job
 from pse_stream.training.patience import Machine, Patience
 from pse_stream.training.trial import Check, Verdict
 
@@ -66,11 +66,11 @@ def test_a_stopped_job_keeps_its_labels_and_goes_on(job: Job) -> None:
 
 
 def test_what_passed_is_installed_with_its_provenance(job: Job) -> None:
-    task = gather(job)
-    result = work(task, open_profile("ann").folder / WORK_FOLDER)
-    parent = {name: data for name, data in task.parent.items()}
     good = Verdict((Check("own voice", True, 1.25, 0.2, "better by +1.25 dB"),))
-    passed = type(result)(verdict=good, package=parent, speech_s=30.0, made_from="4 recordings, 0.8 min", seconds=1.0)
+    passed = Result(
+        verdict=good, package=gather(job).parent, speech_s=30.0, made_from="4 recordings, 0.8 min", seconds=1.0,
+        method="as wiener hears it",
+    )  # fmt: skip
     outcome = finish(job, passed)
     profile = open_profile("ann")
     assert outcome.installed and profile.adapted.active == outcome.installed
@@ -81,8 +81,6 @@ def test_what_passed_is_installed_with_its_provenance(job: Job) -> None:
 
 def test_what_failed_is_not_installed(job: Job) -> None:
     bad = Verdict((Check("own voice", False, -1.0, 0.2, "worse"),))
-    from pse_stream.training.job import Result
-
     outcome = finish(job, Result(verdict=bad, package={}, speech_s=1.0, made_from="", seconds=0.0))
     assert not outcome.installed and open_profile("ann").adapted.active == ""
 
