@@ -14,7 +14,7 @@ from pse_stream.engines.gate.embedding import shipped_network
 from pse_stream.engines.gate.gated import Gated, GateStatus, gate_status, use_gate
 from pse_stream.engines.handover import CHANGE_HOPS
 from pse_stream.engines.package import read_package
-from pse_stream.engines.registry import Registry
+from pse_stream.engines.registry import Registry, available, open_engine
 from pse_stream.engines.specialists import CATCH_UP, GENERALIST, REPLAY_HOPS, SpecialistsEngine
 from pse_stream.errors import EngineError
 
@@ -198,3 +198,16 @@ def test_a_wrong_description_is_refused(tmp_path: Path, old: str, new: str, word
     (folder / "model.toml").write_text(text.replace(old, new, 1))
     with pytest.raises(EngineError, match=words):
         SpecialistsEngine(read_package(folder))
+
+
+def test_every_shipped_ensemble_can_be_pinned_to_each_specialist(speech: Complex64s) -> None:
+    found = [entry.id for entry in available() if entry.info is not None and entry.info.family == "specialists"]
+    assert {"specialists-snr", "specialists-gender", "specialists-voice-5", "specialists-voice-10"} <= set(found)
+    out = np.zeros(257, np.complex64)
+    for id in found:
+        engine = open_engine(id)
+        assert isinstance(engine, Gated)
+        for name in engine.specialists:
+            use_gate(engine, name)
+            engine.step(speech[50], out, 0)
+            assert gate_status(engine).active == name
