@@ -30,7 +30,7 @@ GRID = STFTSpec(ENGINE_RATE)
 BLAME_S = 0.15  # after a wish: the change takes 0.1 s, the transform's overlap 0.02 s
 LOUD_S = 0.05  # loudness is smoothed over this
 FLOOR_DB = -60.0  # below the loudest moment: no jump down there is heard
-PACE_HOPS = (14, 30)  # from change to change
+PACE_HOPS = (20, 30)  # from change to change
 
 
 def main() -> None:

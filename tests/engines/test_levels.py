@@ -29,12 +29,12 @@ def test_measured_quality_rises_with_the_level(info: EngineInfo, metric: str) ->
 
 
 @functools.cache
-def switched(id: str, changes: int = 200) -> tuple[list[tuple[int, int, int]], Complex64s, list[Complex64s]]:
+def switched(id: str, changes: int = 150) -> tuple[list[tuple[int, int, int]], Complex64s, list[Complex64s]]:
     """(hop, from, to) of every change, the frames of the switched engine, and those of every level alone."""
     engine, rng = open_engine(id), np.random.default_rng(3)
     n_levels, marks, plan, at = len(engine.info.levels), [], [], 0
     for _ in range(changes):
-        plan += [at] * int(rng.integers(13, 25))
+        plan += [at] * int(rng.integers(19, 26))
         to = int((at + 1 + rng.integers(n_levels - 1)) % n_levels)
         marks.append((len(plan), at, to))
         at = to
@@ -55,22 +55,23 @@ def _switching(engine: Engine, sound: Complex64s, plan: list[int]) -> Complex64s
 def test_no_change_of_level_clicks(info: EngineInfo) -> None:
     marks, frames, alone = switched(info.id)
     grid = STFTSpec(ENGINE_RATE)
-    steps = [np.abs(np.diff(inverse(x, grid, len(x) * grid.hop))) for x in (frames, *alone)]
+    steps = [np.abs(np.diff(inverse(x, grid, (len(x) - 1) * grid.hop))) for x in (frames, *alone)]
     for at, a, b in marks:
         part = slice(at * grid.hop, (at + BLAME_HOPS) * grid.hop)
         assert steps[0][part].max() < 1.25 * max(steps[1 + a][part].max(), steps[1 + b][part].max())
 
 
 @pytest.mark.parametrize("info", SCALABLE, ids=lambda info: info.id)
-def test_loudness_stays_between_the_two_levels(info: EngineInfo) -> None:
+def test_no_change_of_level_steps_in_loudness(info: EngineInfo) -> None:
     marks, frames, alone = switched(info.id)
     loud = [_loudness_db(x) for x in (frames, *alone)]
-    outside = []
+    steps = [np.abs(np.diff(x)) for x in loud]
+    found = []
     for at, a, b in marks:
         part = slice(at, at + BLAME_HOPS)
-        low, high = np.minimum(loud[1 + a][part], loud[1 + b][part]), np.maximum(loud[1 + a][part], loud[1 + b][part])
-        outside.append(max(float((low - loud[0][part]).max()), float((loud[0][part] - high).max()), 0.0))
-    assert np.percentile(outside, 95) < 1.0 and max(outside) < 3.0
+        found.append(float((steps[0][part] - np.maximum(steps[1 + a][part], steps[1 + b][part])).max()))
+    # Levels may be several dB apart in noise, and a fade of 48 ms from one to the other then moves by 1.6 dB in a hop.
+    assert np.percentile(found, 95) < 1.0 and max(found) < 2.0
 
 
 def _loudness_db(frames: Complex64s) -> np.ndarray:
