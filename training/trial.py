@@ -95,7 +95,7 @@ def try_student(
     """
     rng = np.random.default_rng(1)
     listen = importlib.util.find_spec("speechmos") is not None if listen is None else listen
-    left_out = () if listen else ("listener: DNSMOS is not installed (pip install speechmos)",)
+    left_out = () if listen else ("listener: DNSMOS was not asked (pip install speechmos)",)
     checks = [_mechanics(new)]
     judges: list[Callable[[], list[Check]]] = [
         lambda: _others(old, new),

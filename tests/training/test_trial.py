@@ -79,7 +79,7 @@ def test_a_student_that_swallows_is_told_so(general: SpectralNet, held_out: Mate
 
 
 def test_a_truly_better_student_passes(general: SpectralNet, held_out: Material) -> None:
-    worse = changed(general, bias=1.5)
+    worse = changed(general, noise=0.3)
     verdict = try_student(worse, general, held_out, listen=False)
     assert verdict.passed, verdict.as_dict()
     assert verdict.gain_db > 0.2
