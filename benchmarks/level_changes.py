@@ -124,7 +124,7 @@ def figures(
     blame = round(BLAME_S * ENGINE_RATE / GRID.hop)
     sample, hop, outside = 0.0, 0.0, []
     for at, a, b in marks:
-        wave, frames = slice(at * GRID.hop, (at + blame) * GRID.hop), slice(at, at + blame)
+        wave, frames = slice(at * GRID.hop - 1, (at + blame) * GRID.hop), slice(at - 1, at + blame)
         calm = max(float(steps[1 + k][wave].max()) for k in (a, b))
         sample = max(sample, float(steps[0][wave].max()) / max(calm, 1e-6))
         allowed = np.maximum(jumps[1 + a][frames], jumps[1 + b][frames])
