@@ -152,7 +152,8 @@ def _no_voice(found: Quality) -> Fault | None:
         return Fault(
             "music",
             f"music, or something like it: the pitch is held in {100 * found.still:.0f} % and glides in "
-            f"{100 * found.glide:.0f} % of it; that of speech glides in {100 * MIN_GLIDE:.0f} % and more.",
+            f"{100 * found.glide:.0f} % of it; expected of speech: held in {100 * MAX_STILL:.0f} % at most, gliding in "
+            f"{100 * MIN_GLIDE:.0f} % at least.",
             "Switch it off, and speak.",
         )
     return None

@@ -25,7 +25,8 @@ def voice(seconds: float, *, pitch_hz: float = 130.0, seed: int = 0, level: floa
 
 def _syllable(random: np.random.Generator, pitch_hz: float) -> np.ndarray:
     count = int(RATE * random.uniform(0.12, 0.3))
-    glide = np.linspace(*(pitch_hz * random.uniform(0.8, 1.3, 2)), count) * (1 + 0.01 * random.standard_normal())
+    start, way = random.uniform(0.85, 1.2), random.uniform(1.1, 1.3) ** random.choice((-1, 1))  # never a held note
+    glide = pitch_hz * np.linspace(start, start * way, count)
     phase = np.cumsum(glide) / RATE
     pulses = np.diff(np.floor(phase), prepend=0.0)
     for formant, width in ((random.uniform(300, 800), 90.0), (random.uniform(900, 2200), 120.0), (2600.0, 160.0)):
