@@ -25,7 +25,7 @@ def voice(seconds: float, *, pitch_hz: float = 130.0, seed: int = 0, level: floa
 
 def _syllable(random: np.random.Generator, pitch_hz: float) -> np.ndarray:
     count = int(RATE * random.uniform(0.12, 0.3))
-    start, way = random.uniform(0.85, 1.2), random.uniform(1.1, 1.3) ** random.choice((-1, 1))  # never a held note
+    start, way = random.uniform(0.9, 1.15), random.uniform(1.1, 1.2) ** random.choice((-1, 1))  # never a held note
     glide = pitch_hz * np.linspace(start, start * way, count)
     phase = np.cumsum(glide) / RATE
     pulses = np.diff(np.floor(phase), prepend=0.0)
