@@ -130,11 +130,15 @@ def browse(site: Site, folder: Path) -> dict[str, Any]:
 
 
 def correlation(heard: Float32s, period: Float32s) -> float:
-    """How well the best half second of a recording is part of an endlessly repeated sound."""
+    """How well the best tenth of a second of a recording is part of an endlessly repeated sound.
+
+    Short, because a busy machine lets the browser lose blocks; chance alone gives such a piece of noise below 0.1.
+    """
+    length = RATE // 10
     twice = np.concatenate([period, period]).astype(np.float64)
     best = 0.0
-    for at in range(len(heard) // 4, len(heard) - RATE // 2, RATE // 4):
-        piece = heard[at : at + RATE // 2].astype(np.float64)
+    for at in range(len(heard) // 4, len(heard) - length, length):
+        piece = heard[at : at + length].astype(np.float64)
         best = max(best, _best_match(twice, piece))
     return best
 
