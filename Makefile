@@ -15,7 +15,9 @@ PYTHON := $(VENV)/bin/python
 run: setup
 	@$(VENV)/bin/pse-stream run --demo --save out
 
+# Learning needs torch, which is large: whoever has it in .venv already keeps that build.
 demo-personal: setup
+	@$(PYTHON) -c 'import torch, numba' 2>/dev/null || $(VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[train]'
 	@$(PYTHON) examples/personal/demo.py
 
 test: setup
