@@ -287,7 +287,7 @@ def main() -> None:
     training.add_argument("examples", type=Path, nargs="+")
     training.add_argument("--held-out", type=Path)
     training.add_argument("--head", type=Path, help="write it here")
-    training.add_argument("--updates", type=int, default=600)
+    training.add_argument("--updates", type=int, default=1500)
     training.add_argument("--size", type=int, default=24)
     training.add_argument("--mid", type=int, default=12)
     training.add_argument("--seed", type=int, default=1)
