@@ -9,7 +9,10 @@ ONNX Runtime is imported when a package is opened, not when this file is: listin
 
 from __future__ import annotations
 
+import hashlib
 import math
+import threading
+from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
 
 OPENING_FRAMES = 16  # golden frames played whenever a package is opened: some 2 ms per level
 TAIL_HOPS = 4  # digital silence is still played for this long: filters over a few frames run empty
+LATELY = 6  # sessions that stay open after their last engine: one in use, one below it, and those a person tries in turn
+
+_lately: OrderedDict[bytes, onnxruntime.InferenceSession] = OrderedDict()  # by sha256 of the graph, oldest first
+_opening = threading.Lock()
 
 
 class Graph:
@@ -258,7 +265,10 @@ def check_golden(package: Package, graphs: tuple[Graph, ...], *, max_frames: int
 
 
 def open_session(graph: bytes, where: str) -> onnxruntime.InferenceSession:
-    """A session on one thread that never spins.
+    """A session on one thread that never spins; the same one for the same graph, if it was opened lately.
+
+    Who goes back to an engine gets its weights as they lie in memory: opening them anew takes tens of milliseconds, and
+    each time leaves some megabytes that the allocator cannot use again.
 
     Raises
     ------
@@ -267,8 +277,13 @@ def open_session(graph: bytes, where: str) -> onnxruntime.InferenceSession:
     """
     import onnxruntime
 
+    key = hashlib.sha256(graph).digest()
+    with _opening:
+        if key in _lately:
+            _lately.move_to_end(key)
+            return _lately[key]
     try:
-        return onnxruntime.InferenceSession(graph, _options(), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(graph, _options(), providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no common public class
         reason = " ".join(str(error).split())[:300]
         raise EngineError(
@@ -276,6 +291,11 @@ def open_session(graph: bytes, where: str) -> onnxruntime.InferenceSession:
             hint="The file is damaged or needs operators that this version lacks; update onnxruntime or export again.",
             name="engine_graph",
         ) from error
+    with _opening:
+        _lately[key] = session
+        while len(_lately) > LATELY:
+            _lately.popitem(last=False)
+    return session
 
 
 def _options() -> onnxruntime.SessionOptions:
