@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 OPENING_FRAMES = 16  # golden frames played whenever a package is opened: some 2 ms per level
 TAIL_HOPS = 4  # digital silence is still played for this long: filters over a few frames run empty
-LATELY = 6  # sessions that stay open after their last engine: one in use, one below it, and those a person tries in turn
+LATELY = 6  # sessions that outlive their last engine: that in use, one below it, and those that a person tries in turn
 
 _lately: OrderedDict[bytes, onnxruntime.InferenceSession] = OrderedDict()  # by sha256 of the graph, oldest first
 _opening = threading.Lock()
