@@ -30,6 +30,7 @@ CATCH_UP = REPLAY_HOPS // WARM_HOPS + 2  # frames per hop while it catches up, i
 RING_HOPS = 256  # frames kept: what a replay and an audition need
 GENERALIST = "generalist"
 
+
 class _Past:
     """The last frames, to be replayed."""
 

@@ -1,9 +1,9 @@
 """The voice network on disk: a flat folder of data like a model package, but no engine.
 
-    voice.toml   what it is: id, dimensions, states, licences, measured quality, sha256 of every other file
-    voice.onnx   one block of frames and the state in; voice vector, presence, SNR and the state out
-    golden.npz   blocks and what must come out
-    card.md      data, recipe, measured quality, limits
+voice.toml   what it is: id, dimensions, states, licences, measured quality, sha256 of every other file
+voice.onnx   one block of frames and the state in; voice vector, presence, SNR and the state out
+golden.npz   blocks and what must come out
+card.md      data, recipe, measured quality, limits
 """
 
 from __future__ import annotations
