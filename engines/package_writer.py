@@ -10,7 +10,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,22 +88,30 @@ def write_package(
     check_description(described, folder)
     contents[DESCRIPTION_FILE] = _toml(described).encode()
 
+    def check(draft: Path) -> None:
+        package = read_package(draft)
+        package.verify()
+        for level in range(graphs_told):
+            package.golden(level)
+
+    write_folder(folder, contents, check)
+    return read_package(folder)
+
+
+def write_folder(folder: Path, contents: dict[str, bytes], check: Callable[[Path], object]) -> None:
+    """Write files as one folder, replacing one that stands there: complete and passed by `check`, or not at all."""
     # Beside its final place, so that the last step is a rename within one file system.
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         draft.chmod(0o755)
         for name, data in contents.items():
             (draft / name).write_bytes(data)
-        package = read_package(draft)
-        package.verify()
-        for level in range(graphs_told):
-            package.golden(level)
+        check(draft)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return read_package(folder)
 
 
 def _toml(description: Description) -> str:

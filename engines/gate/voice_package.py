@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import shutil
-import tempfile
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +19,7 @@ import numpy as np
 import tomlkit
 
 from pse_stream.dsp.spec import Float32s
+from pse_stream.engines.package_writer import write_folder
 from pse_stream.errors import EngineError
 
 VOICE_FILE = "voice.toml"
@@ -109,17 +107,7 @@ def write_voice(
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())}
     table = msgspec.to_builtins(msgspec.structs.replace(description, files=hashes))
     contents[VOICE_FILE] = tomlkit.dumps(table).encode()
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        draft.chmod(0o755)
-        for name, data in contents.items():
-            (draft / name).write_bytes(data)
-        read_voice(draft)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(draft, folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    write_folder(folder, contents, read_voice)
     return read_voice(folder)
 
 
