@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from pse_stream.training.models.base import GRU_WEIGHTS, N_BINS, Lesson, SpectralNet, log_features
+from pse_stream.training.models.gated_gru import gated_gru
 from pse_stream.training.models.level import level_step, running_level
 from pse_stream.training.models.recurrence import scan
 
@@ -130,28 +131,13 @@ class Slim(SpectralNet):
         return clean, [level_state, recent[:, -1], *new], opened
 
     def _gated_layer(self, layer: int, x: Tensor, start: Tensor, opened: Tensor) -> tuple[Tensor, Tensor]:
-        """One GRU layer over time where `opened` (batch, time) says whether the channels behind `narrow` are computed.
-
-        A product over all channels is right for narrow frames too, as long as those channels go in as zeros.
-        """
-        n = self.narrow
+        """One GRU layer over time; `opened` (batch, time) says whether channels behind `narrow` are computed."""
         w_i, w_h, b_i, b_h = (
             getattr(self.gru, f"{k}_l{layer}") for k in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
-        from_input = nn.functional.linear(x, w_i, b_i)
-        h, out = start, []
-        for t in range(x.shape[1]):
-            g = opened[:, t, None]
-            front, back = h[:, :n], h[:, n:]
-            known = torch.cat([front, g * back], dim=1)
-            i_r, i_z, i_n = from_input[:, t].chunk(3, 1)
-            h_r, h_z, h_n = nn.functional.linear(known, w_h, b_h).chunk(3, 1)
-            r, z = torch.sigmoid(i_r + h_r), torch.sigmoid(i_z + h_z)
-            fresh = torch.lerp(torch.tanh(i_n + r * h_n), h, z)
-            back = back + g * (fresh[:, n:] - back)
-            h = torch.cat([fresh[:, :n], back], dim=1)
-            out.append(torch.cat([fresh[:, :n], g * back], dim=1))
-        return torch.stack(out, 1), h
+        behind = opened.unsqueeze(-1).expand(-1, -1, self.width - self.narrow)
+        channels = torch.cat([torch.ones(*opened.shape, self.narrow, device=x.device), behind], dim=-1)
+        return gated_gru(nn.functional.linear(x, w_i, b_i), w_h, b_h, start, channels)
 
     def lessons(
         self, spec: Tensor, target: Tensor, states: list[Tensor], draw: np.random.Generator
