@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from pse_stream.training.models.base import N_BINS, Lesson, SpectralNet, log_features, play_gru
 from pse_stream.training.models.level import level_step, running_level
 
-_EXITS_AT_ONCE = 2  # exits judged per update of the joint training: the loss costs as much as the network
 _WAKING_SHARE = 0.3  # of the joint updates: deeper blocks wake up with empty memories, as after a change of depth
 
 
@@ -107,23 +106,16 @@ class Bloom(SpectralNet):
         seen: Tensor = self.views[index](x)
         return seen if h is None else torch.cat([h, seen], dim=-1)
 
-    def streams(
-        self, spec: Tensor, states: list[Tensor], depth: int, learning: int | None = None
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """The stream after each of the first `depth` blocks, and all states after the sequence.
-
-        Blocks from number `learning` on run without gradients: only their states are wanted.
-        """
+    def streams(self, spec: Tensor, states: list[Tensor], depth: int) -> tuple[list[Tensor], list[Tensor]]:
+        """The stream after each of the first `depth` blocks, and all states after the sequence."""
         level, level_state = running_level(spec, states[0])
         x = (self.features(spec, level) - self.mean) / self.spread
         h: Tensor | None = None
         found, new = [], [level_state]
         for index in range(depth):
-            learns = learning is None or index < learning
-            with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-                h = self._widen(index, h, x)
-                refined, last = self.blocks[index](h, states[1 + index].unsqueeze(0))
-                h = h + refined
+            h = self._widen(index, h, x)
+            refined, last = self.blocks[index](h, states[1 + index].unsqueeze(0))
+            h = h + refined
             found.append(h)
             new.append(last[0])
         return found, new + list(states[1 + depth :])
@@ -139,10 +131,11 @@ class Bloom(SpectralNet):
     def lessons(
         self, spec: Tensor, target: Tensor, states: list[Tensor], draw: np.random.Generator
     ) -> tuple[list[Lesson], list[Tensor]]:
-        """Through the exit of the stage; in the joint training through two exits drawn anew for every update.
+        """Through the exit of the stage; in the joint training through the last one and another, drawn anew per update.
 
-        There, now and then, all blocks from some depth on forget what they know while those before them go on: what
-        a change of depth does to them at run time.
+        Not through all of them: the loss costs as much as the network. The last exit is judged always because what
+        it asks of the blocks serves those before it too. Now and then, all blocks from some depth on forget what they
+        know while those before them go on: what a change of depth does to them at run time.
         """
         if self.stage > 0:
             found, new = self.streams(spec, states, self.stage)
@@ -152,8 +145,9 @@ class Bloom(SpectralNet):
         if draw.random() < _WAKING_SHARE:
             asleep = 1 + int(draw.integers(1, len(self.widths)))
             states = [*states[:asleep], *(torch.zeros_like(s) for s in states[asleep:])]
-        exits = draw.choice(len(self.widths), size=min(_EXITS_AT_ONCE, len(self.widths)), replace=False)
-        found, new = self.streams(spec, states, len(self.widths), learning=int(max(exits)) + 1)
+        last = len(self.widths) - 1
+        exits = {last, int(draw.integers(last))} if last else {0}
+        found, new = self.streams(spec, states, len(self.widths))
         return [Lesson(self._masked(spec, found[k], k), target, spec) for k in sorted(exits)], new
 
     def step(self, spec: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
