@@ -221,9 +221,7 @@ def judged(loss: SpectralLoss, lessons: list[Lesson]) -> tuple[Tensor, dict[str,
     """Mean of the loss and of its terms over the lessons of an update."""
     verdicts = [loss(lesson.clean.float(), lesson.target, lesson.noisy) for lesson in lessons]
     terms = {name: torch.stack([terms[name] for _, terms in verdicts]).mean() for name in verdicts[0][1]}
-    dues = [lesson.dues for lesson in lessons if lesson.dues is not None]
-    total = torch.stack([total for total, _ in verdicts]).mean()
-    return (total + torch.stack(dues).mean() if dues else total), terms
+    return torch.stack([total for total, _ in verdicts]).mean(), terms
 
 
 def validation_set(store: Store, recipe: Recipe) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,6 @@ class Lesson(NamedTuple):
     clean: Tensor  # what the network said
     target: Tensor
     noisy: Tensor
-    dues: Tensor | None = None  # a scalar that is added to the loss: what else the network has to pay for
 
 
 class SpectralNet(nn.Module):

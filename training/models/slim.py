@@ -3,9 +3,9 @@
 A gate of a few hundred weights decides per frame, from the input alone, whether all channels are computed or only a
 group at the front ("dynamic channel pruning", in the structured form that saves time and not only products: two
 prepared graphs behind one branch, `training/branching.py`). In a narrow frame the other channels hold what they
-remember and give zero, in training exactly as at run time. The decision is hard; its gradient is that of a sigmoid,
-and an auxiliary loss draws the share of computed channels to a target. The target is the level; the last level
-computes everything.
+remember and give zero, in training exactly as at run time. The decision is hard; its gradient is that of a sigmoid.
+A threshold that follows (`quota`) keeps the share of computed channels at a target. The target is the level; the last
+level computes everything.
 
 Weights have the names of `GRUMasker`, so that a run may start from one: its channels are sorted by their weight on
 what follows, because a prefix must hold the most useful ones.
@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from pse_stream.training.models.base import GRU_WEIGHTS, N_BINS, Lesson, SpectralNet, log_features
 from pse_stream.training.models.gated_gru import gated_gru
 from pse_stream.training.models.level import level_step, running_level
+from pse_stream.training.models.quota import opened_frames, quota_step
 from pse_stream.training.models.recurrence import scan
 
 _BANDS = 16  # what the gate sees of a frame
-_GATE_UNITS = 16
+_GATE_UNITS = 12
 _DECAY = math.exp(-1.0 / (125 * 0.25))  # the gate's memory: 0.25 s
-_SHARE_WEIGHT = 10.0  # of the auxiliary loss
 
 
 class Slim(SpectralNet):
@@ -52,35 +52,37 @@ class Slim(SpectralNet):
         self.width, self.narrow, self.shares = width, narrow, tuple(shares)
         self.n_levels = len(shares)
         self.level = self.n_levels - 1
-        self.state_shapes = [(2,), (_BANDS,), (width,), (width,)]
+        self.state_shapes = [(2,), (_BANDS + 1,), (width,), (width,)]  # the gate's: recent bands, threshold
         self.register_buffer("mean", torch.zeros(N_BINS))
         self.register_buffer("spread", torch.ones(N_BINS))
         self.register_buffer("bands", _bands())
         self.gru = nn.GRU(N_BINS, width, 2, batch_first=True)
         self.head = nn.Linear(width, N_BINS)
+        self.narrow_head = nn.Linear(narrow, N_BINS)  # of narrow frames: what is heard without the rest is another sum
         self.gate_in = nn.Linear(2 * _BANDS, _GATE_UNITS)
         self.gate_out = nn.Linear(_GATE_UNITS, 1)
-        # How much the gate lets through at each level but the last; a first guess from the target.
-        self.offsets = nn.Parameter(torch.tensor([math.log(f / (1 - f)) for f in self.full_frames()[:-1]]))
         with torch.no_grad():
             for name, p in self.gru.named_parameters():
                 if "bias" in name:
                     p.zero_()
-            self.head.weight.mul_(0.5)
-            self.head.bias.fill_(1.0)  # start by letting most of the sound through
+            for head in (self.head, self.narrow_head):
+                head.weight.mul_(0.5)
+                head.bias.fill_(1.0)  # start by letting most of the sound through
 
     def full_frames(self) -> list[float]:
         """The share of frames that each level may compute in full."""
         least = self.narrow / self.width
-        return [min(max((share - least) / (1.0 - least), 0.01), 1.0) for share in self.shares]
+        return [(share - least) / (1.0 - least) for share in self.shares]
 
     def begin_with(self, weights: dict[str, Tensor]) -> None:
         """Weights of this family, or of a GRU masker of this width, whose channels are sorted first."""
         if "gate_in.weight" in weights:
             super().begin_with(weights)
             return
-        self.load_state_dict(sorted_channels(weights) | {k: v for k, v in self.state_dict().items() if "gate" in k}
-                             | {k: self.state_dict()[k] for k in ("offsets", "bands")})  # fmt: skip
+        own = {k: v for k, v in self.state_dict().items() if "gate" in k or k == "bands"}
+        found = sorted_channels(weights)
+        narrow = {"narrow_head.weight": found["head.weight"][:, : self.narrow], "narrow_head.bias": found["head.bias"]}
+        self.load_state_dict(found | narrow | own)
 
     def at_level(self, level: int) -> Self:
         """The network with the gate at `level`; shares all weights."""
@@ -104,7 +106,8 @@ class Slim(SpectralNet):
     def _gate(self, seen: Tensor, recent: Tensor) -> Tensor:
         """Logits without the last axis, from the bands of this frame and of the last quarter of a second."""
         hidden = torch.relu(self.gate_in(torch.cat([seen, recent], dim=-1)))
-        return self.gate_out(hidden)[..., 0] + self.offsets[self.level]
+        logit: Tensor = self.gate_out(hidden)[..., 0]
+        return logit
 
     def forward(self, spec: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """See `SpectralNet.forward`."""
@@ -115,20 +118,19 @@ class Slim(SpectralNet):
         level, level_state = running_level(spec, states[0])
         x = (self.features(spec, level) - self.mean) / self.spread
         seen = x @ self.bands
-        recent = scan(torch.full_like(seen, _DECAY), seen, states[1])
+        recent, threshold = scan(torch.full_like(seen, _DECAY), seen, states[1][:, :-1]), states[1][:, -1:]
         if self.level == self.n_levels - 1:
             y, hidden = self.gru(x, torch.stack(states[2:]))
-            new, opened = list(hidden), None
+            new, opened, logits = list(hidden), None, self.head(y)
         else:
-            logits = self._gate(seen, recent)
-            soft = torch.sigmoid(logits)
-            opened = (logits > 0).float() + soft - soft.detach()
+            opened, threshold = opened_frames(self._gate(seen, recent), threshold, self.full_frames()[self.level])
             y, new = x, []
             for layer in range(2):
                 y, last = self._gated_layer(layer, y, states[2 + layer], opened)
                 new.append(last)
-        clean = spec * torch.sigmoid(self.head(y)).unsqueeze(-1)
-        return clean, [level_state, recent[:, -1], *new], opened
+            logits = torch.lerp(self.narrow_head(y[..., : self.narrow]), self.head(y), opened.unsqueeze(-1))
+        clean = spec * torch.sigmoid(logits).unsqueeze(-1)
+        return clean, [level_state, torch.cat([recent[:, -1], threshold], dim=1), *new], opened
 
     def _gated_layer(self, layer: int, x: Tensor, start: Tensor, opened: Tensor) -> tuple[Tensor, Tensor]:
         """One GRU layer over time; `opened` (batch, time) says whether channels behind `narrow` are computed."""
@@ -142,13 +144,9 @@ class Slim(SpectralNet):
     def lessons(
         self, spec: Tensor, target: Tensor, states: list[Tensor], draw: np.random.Generator
     ) -> tuple[list[Lesson], list[Tensor]]:
-        """At a level drawn anew for every update; levels with a gate also pay for missing their share."""
-        level = int(draw.integers(self.n_levels))
-        clean, new, opened = self.at_level(level)._play(spec, states)
-        if opened is None:
-            return [Lesson(clean, target, spec)], new
-        missed = (opened.mean() - self.full_frames()[level]).square()
-        return [Lesson(clean, target, spec, _SHARE_WEIGHT * missed)], new
+        """At a level drawn anew for every update."""
+        clean, new = self.at_level(int(draw.integers(self.n_levels))).forward(spec, states)
+        return [Lesson(clean, target, spec)], new
 
     def step(self, spec: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """One frame; a trace of it holds only the branch that was taken, so the exporter builds on `parts`."""
@@ -158,13 +156,16 @@ class Slim(SpectralNet):
         return (spec * gains.unsqueeze(-1), level_state, recent, *hidden)
 
     def choose(self, spec: Tensor, level: Tensor, recent: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The gate's logit (1,), standardised features (1, 257), and the new states of level and gate."""
+        """How far the gate is above its threshold (1,), features (1, 257), and the new states of level and gate."""
         running, level_state = level_step(spec, level)
         x = (self.features(spec, running[:, 0]) - self.mean) / self.spread
         seen = x @ self.bands
-        recent = seen + _DECAY * (recent - seen)
-        wanted = torch.ones(1) if self.level == self.n_levels - 1 else self._gate(seen, recent)
-        return wanted, x, level_state, recent
+        recent, threshold = seen + _DECAY * (recent[:, :-1] - seen), recent[:, -1]
+        if self.level == self.n_levels - 1:
+            wanted = torch.ones(1)
+        else:
+            wanted, threshold = quota_step(self._gate(seen, recent), threshold, self.full_frames()[self.level])
+        return wanted, x, level_state, torch.cat([recent, threshold.unsqueeze(-1)], dim=1)
 
     def full(self, x: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gains (1, 257) and states with all channels computed."""
@@ -179,8 +180,7 @@ class Slim(SpectralNet):
         first = torch.cat([front, first[:, n:]], dim=1)
         x, front = self._layer(1, x, second[:, :n], n)
         second = torch.cat([front, second[:, n:]], dim=1)
-        gains = torch.sigmoid(nn.functional.linear(x, self.head.weight[:, :n], self.head.bias))
-        return gains, first, second
+        return torch.sigmoid(self.narrow_head(x)), first, second
 
     def _layer(self, layer: int, x: Tensor, state: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """One frame through the first `n` channels of a layer, as one GRU operator."""
