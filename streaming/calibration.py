@@ -83,7 +83,7 @@ def _row(line: str) -> tuple[Key, float] | None:
 def main(words: list[str]) -> None:
     """The child: a line "ENGINE LEVEL MS" for each level of each engine."""
     if hasattr(os, "nice"):
-        os.nice(NICENESS)
+        os.nice(max(NICENESS - os.nice(0), 0))  # whatever the parent has
     from pse_stream.profiles.adapted import open_engine
     from pse_stream.streaming.health.cost import hop_cost
 

@@ -36,7 +36,7 @@ from pse_stream.streaming.orders import UNSUPPORTED, Orders
 from pse_stream.streaming.overseer import Overseer
 from pse_stream.streaming.owner import Owner
 from pse_stream.streaming.pipeline import Pipeline
-from pse_stream.streaming.process import run_thread_promptly, run_thread_realtime
+from pse_stream.streaming.process import favour_process, run_thread_promptly, run_thread_realtime
 from pse_stream.streaming.runner import Runner
 from pse_stream.streaming.settings import (
     Applied,
@@ -357,7 +357,9 @@ class Denoiser:
         if not self._realtime:
             return
         refused = run_thread_realtime()
-        if refused and not any(refused in event for event in self._events):
+        if not refused:
+            favour_process()
+        elif not any(refused in event for event in self._events):
             self._events.append(f"no real-time scheduling: {refused}")
 
     def _tick(self) -> None:

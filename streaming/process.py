@@ -16,13 +16,14 @@ import struct
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 SLICE_NS = 100_000  # the shortest that the scheduler takes: who asks for little at a time is served at once
 #: Of sched_setattr(2), which the C library has only since 2024, by machine.
 SETATTR_CALL = {"x86_64": 314, "aarch64": 274}
 SWITCH_S = 0.0005  # how long a Python thread may keep the interpreter while another waits
 REALTIME_PRIORITY = 10  # below the sound server's own (12 where it is given one)
+NICENESS = -11  # of the threads beside a real-time one: what rtkit gives to desktop programs as high priority
 
 
 @contextmanager
@@ -68,3 +69,21 @@ def run_thread_realtime(thread: int | None = None) -> str:
     except (OSError, PermissionError) as error:
         return f"the system refused ({error.strerror}); allow it: @audio - rtprio 95 in /etc/security/limits.d"
     return ""
+
+
+def favour_process() -> int:
+    """Lift the threads of this process that have ordinary scheduling above other programs; how many were lifted.
+
+    A real-time thread still waits for the interpreter's lock, and whoever holds that may have lost its core to a busy
+    program: then the sound waits with it. Threads begun later inherit the niceness of the one that begins them. Where
+    it is not allowed nothing changes.
+    """
+    if platform.system() != "Linux":
+        return 0
+    lifted = 0
+    for name in os.listdir("/proc/self/task"):
+        with suppress(OSError):  # it has ended, or it is not allowed
+            if os.sched_getscheduler(int(name)) & ~os.SCHED_RESET_ON_FORK == os.SCHED_OTHER:
+                os.setpriority(os.PRIO_PROCESS, int(name), min(NICENESS, os.getpriority(os.PRIO_PROCESS, int(name))))
+                lifted += 1
+    return lifted

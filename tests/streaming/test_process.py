@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
 import sys
 import threading
 
 import pytest
 
-from pse_stream.streaming.process import SWITCH_S, run_thread_promptly, run_thread_realtime, sound_process
+from pse_stream.streaming.process import (
+    NICENESS,
+    SWITCH_S,
+    run_thread_promptly,
+    run_thread_realtime,
+    sound_process,
+)
 
 
 def test_the_interpreter_is_set_up_for_sound_and_put_back() -> None:
@@ -56,3 +63,22 @@ def test_a_prompt_thread_keeps_its_niceness_and_policy() -> None:
     ((taken, before, after, policy),) = seen
     assert isinstance(taken, bool)
     assert (before, policy) == (after, os.SCHED_OTHER)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux only")
+def test_threads_beside_a_real_time_one_are_lifted_where_it_is_allowed() -> None:
+    asked = """
+import os, threading
+from pse_stream.streaming.process import favour_process, run_thread_realtime
+waits = threading.Event()
+beside = threading.Thread(target=waits.wait, daemon=True)
+beside.start()
+refused = run_thread_realtime()
+lifted = favour_process()
+print(bool(refused), lifted, os.getpriority(os.PRIO_PROCESS, beside.native_id),
+      os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO)
+"""  # in a process of its own: an ordinary user could not take the niceness back
+    printed = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout.split()
+    refused, lifted, niceness, still_realtime = printed
+    assert (int(lifted) > 0) == (int(niceness) == NICENESS)
+    assert refused == "True" or (int(lifted) >= 1 and still_realtime == "True")
