@@ -170,10 +170,15 @@ class Diffuse(SpectralNet):
     def lessons(
         self, spec: Tensor, target: Tensor, states: list[Tensor], draw: np.random.Generator
     ) -> tuple[list[Lesson], list[Tensor]]:
-        """Every step's milestone, two of them judged; the rival estimates the clean signal from ideal mixtures."""
+        """Every step's milestone, two of them judged; the rival estimates the clean signal from ideal mixtures.
+
+        In the joint training the last step is one of the two: what it asks of the others is the quality of all of them.
+        """
         level, level_state = running_level(spec, states[0])
         noise = spec - target
         chosen = set(draw.choice(self.depth, size=min(_LESSONS_AT_ONCE, self.depth), replace=False).tolist())
+        if self.through and self.depth > 1:
+            chosen = {int(draw.integers(self.depth - 1)), self.depth - 1}
         ideal = int(draw.integers(1, self.depth)) if self.depth > 1 and draw.random() < _IDEAL_SHARE else 0
         now, new, lessons = spec, [level_state], []
         for index in range(self.depth):
