@@ -2,10 +2,11 @@
 
 A gate of a few hundred weights decides per frame, from the input alone, whether all channels are computed or only a
 group at the front ("dynamic channel pruning", in the structured form that saves time and not only products: two
-prepared graphs behind one branch, `training/branching.py`). In a narrow frame the other channels hold what they
-remember and give zero, in training exactly as at run time. The decision is hard; its gradient is that of a sigmoid.
-A threshold that follows (`quota`) keeps the share of computed channels at a target. The target is the level; the last
-level computes everything.
+prepared graphs behind one branch, `training/branching.py`). In a narrow frame the other channels hold, as in a
+clockwork RNN (Koutnik et al. 2014): they go on saying what they said. So what the front channels and the head hear of
+them is a sum that changes in full frames only; it is kept as state and costs nothing in narrow ones. The decision is
+hard; its gradient is that of a sigmoid. A threshold that follows (`quota`) keeps the share of computed channels at a
+target. The target is the level; the last level computes everything.
 
 Weights have the names of `GRUMasker`, so that a run may start from one: its channels are sorted by their weight on
 what follows, because a prefix must hold the most useful ones.
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pse_stream.training.models.base import GRU_WEIGHTS, N_BINS, Lesson, SpectralNet, log_features
+from pse_stream.training.models.base import GRU_WEIGHTS, N_BINS, Lesson, SpectralNet, log_features, play_gru
 from pse_stream.training.models.gated_gru import gated_gru
 from pse_stream.training.models.level import level_step, running_level
 from pse_stream.training.models.quota import opened_frames, quota_step
@@ -52,22 +53,21 @@ class Slim(SpectralNet):
         self.width, self.narrow, self.shares = width, narrow, tuple(shares)
         self.n_levels = len(shares)
         self.level = self.n_levels - 1
-        self.state_shapes = [(2,), (_BANDS + 1,), (width,), (width,)]  # the gate's: recent bands, threshold
+        # Running level; the gate's recent bands and threshold; each layer, and what is heard of channels that hold.
+        self.state_shapes = [(2,), (_BANDS + 1,), (width + 3 * narrow,), (width + 6 * narrow + N_BINS,)]
         self.register_buffer("mean", torch.zeros(N_BINS))
         self.register_buffer("spread", torch.ones(N_BINS))
         self.register_buffer("bands", _bands())
         self.gru = nn.GRU(N_BINS, width, 2, batch_first=True)
         self.head = nn.Linear(width, N_BINS)
-        self.narrow_head = nn.Linear(narrow, N_BINS)  # of narrow frames: what is heard without the rest is another sum
         self.gate_in = nn.Linear(2 * _BANDS, _GATE_UNITS)
         self.gate_out = nn.Linear(_GATE_UNITS, 1)
         with torch.no_grad():
             for name, p in self.gru.named_parameters():
                 if "bias" in name:
                     p.zero_()
-            for head in (self.head, self.narrow_head):
-                head.weight.mul_(0.5)
-                head.bias.fill_(1.0)  # start by letting most of the sound through
+            self.head.weight.mul_(0.5)
+            self.head.bias.fill_(1.0)  # start by letting most of the sound through
 
     def full_frames(self) -> list[float]:
         """The share of frames that each level may compute in full."""
@@ -80,9 +80,7 @@ class Slim(SpectralNet):
             super().begin_with(weights)
             return
         own = {k: v for k, v in self.state_dict().items() if "gate" in k or k == "bands"}
-        found = sorted_channels(weights)
-        narrow = {"narrow_head.weight": found["head.weight"][:, : self.narrow], "narrow_head.bias": found["head.bias"]}
-        self.load_state_dict(found | narrow | own)
+        self.load_state_dict(sorted_channels(weights) | own)
 
     def at_level(self, level: int) -> Self:
         """The network with the gate at `level`; shares all weights."""
@@ -119,20 +117,22 @@ class Slim(SpectralNet):
         x = (self.features(spec, level) - self.mean) / self.spread
         seen = x @ self.bands
         recent, threshold = scan(torch.full_like(seen, _DECAY), seen, states[1][:, :-1]), states[1][:, -1:]
+        hidden = [state[:, : self.width] for state in states[2:]]
+        opened = None
         if self.level == self.n_levels - 1:
-            y, hidden = self.gru(x, torch.stack(states[2:]))
-            new, opened, logits = list(hidden), None, self.head(y)
+            y, last = self.gru(x, torch.stack(hidden))
+            hidden = list(last)
         else:
             opened, threshold = opened_frames(self._gate(seen, recent), threshold, self.full_frames()[self.level])
-            y, new = x, []
+            y = x
             for layer in range(2):
-                y, last = self._gated_layer(layer, y, states[2 + layer], opened)
-                new.append(last)
-            logits = torch.lerp(self.narrow_head(y[..., : self.narrow]), self.head(y), opened.unsqueeze(-1))
-        clean = spec * torch.sigmoid(logits).unsqueeze(-1)
-        return clean, [level_state, torch.cat([recent[:, -1], threshold], dim=1), *new], opened
+                y = self._gated_layer(layer, y, hidden[layer], opened)
+                hidden[layer] = y[:, -1]
+        clean = spec * torch.sigmoid(self.head(y)).unsqueeze(-1)
+        gate = torch.cat([recent[:, -1], threshold], dim=1)
+        return clean, [level_state, gate, *self._with_held(*hidden)], opened
 
-    def _gated_layer(self, layer: int, x: Tensor, start: Tensor, opened: Tensor) -> tuple[Tensor, Tensor]:
+    def _gated_layer(self, layer: int, x: Tensor, start: Tensor, opened: Tensor) -> Tensor:
         """One GRU layer over time; `opened` (batch, time) says whether channels behind `narrow` are computed."""
         w_i, w_h, b_i, b_h = (
             getattr(self.gru, f"{k}_l{layer}") for k in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -169,33 +169,49 @@ class Slim(SpectralNet):
 
     def full(self, x: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gains (1, 257) and states with all channels computed."""
-        x, first = self._layer(0, x, first, self.width)
-        x, second = self._layer(1, x, second, self.width)
-        return torch.sigmoid(self.head(x)), first, second
+        x, first = play_gru(self.gru, x, first[:, : self.width])
+        x, second = play_gru(self.gru, x, second[:, : self.width], layer=1)
+        return torch.sigmoid(self.head(x)), *self._with_held(first, second)
 
     def slender(self, x: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same with only the channels at the front; the others hold."""
-        n = self.narrow
-        x, front = self._layer(0, x, first[:, :n], n)
-        first = torch.cat([front, first[:, n:]], dim=1)
-        x, front = self._layer(1, x, second[:, :n], n)
-        second = torch.cat([front, second[:, n:]], dim=1)
-        return torch.sigmoid(self.narrow_head(x)), first, second
+        """The same with only the channels at the front; of the others, what is heard of them is known."""
+        n, w = self.narrow, self.width
+        x = self._cell(0, x, first[:, :n], None, first[:, w:])
+        first = torch.cat([x, first[:, n:]], dim=1)
+        x = self._cell(1, x, second[:, :n], second[:, w : w + 3 * n], second[:, w + 3 * n : w + 6 * n])
+        gains = torch.sigmoid(nn.functional.linear(x, self.head.weight[:, :n], self.head.bias) + second[:, w + 6 * n :])
+        return gains, first, torch.cat([x, second[:, n:]], dim=1)
 
-    def _layer(self, layer: int, x: Tensor, state: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """One frame through the first `n` channels of a layer, as one GRU operator."""
-        weights = []
-        for name in GRU_WEIGHTS:
-            whole = getattr(self.gru, f"{name}_l{layer}").view(3, self.width, -1)[:, :n]
-            columns = n if name == "weight_hh" or (name == "weight_ih" and layer) else whole.shape[-1]
-            part = whole[..., :columns].reshape(3 * n, -1)
-            weights.append(part[:, 0] if name.startswith("bias") else part)
-        y, hidden = torch.gru(x.unsqueeze(0), state.unsqueeze(0), weights, True, 1, 0.0, False, False, False)
-        return y[0], hidden[0]
+    def _with_held(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Both layers' states, with what the front channels and the head hear of the channels behind."""
+        n = self.narrow
+        behind = first[:, n:], second[:, n:]
+        recurrent = [h @ self._rows(f"weight_hh_l{k}")[:, n:].t() for k, h in enumerate(behind)]
+        between = behind[0] @ self._rows("weight_ih_l1")[:, n:].t()
+        heard = behind[1] @ self.head.weight[:, n:].t()
+        return torch.cat([first, recurrent[0]], dim=1), torch.cat([second, between, recurrent[1], heard], dim=1)
+
+    def _rows(self, name: str) -> Tensor:
+        """Weights that make the sums of the front channels; (3 * narrow, ...)."""
+        whole: Tensor = getattr(self.gru, name)
+        return whole.view(3, self.width, -1)[:, : self.narrow].reshape(3 * self.narrow, -1)
+
+    def _cell(self, layer: int, x: Tensor, h: Tensor, held_input: Tensor | None, held: Tensor) -> Tensor:
+        """The front channels of a layer after one frame."""
+        n = self.narrow
+        w_i, w_h = self._rows(f"weight_ih_l{layer}"), self._rows(f"weight_hh_l{layer}")
+        b_i, b_h = self._rows(f"bias_ih_l{layer}")[:, 0], self._rows(f"bias_hh_l{layer}")[:, 0]
+        i = nn.functional.linear(x, w_i if held_input is None else w_i[:, :n], b_i)
+        i = i if held_input is None else i + held_input
+        sums = nn.functional.linear(h, w_h[:, :n], b_h) + held
+        both = torch.sigmoid(i[:, : 2 * n] + sums[:, : 2 * n])
+        new = torch.tanh(i[:, 2 * n :] + both[:, :n] * sums[:, 2 * n :])
+        return new + both[:, n:] * (h - new)
 
     def macs_per_frame(self) -> int:
         """The mean over frames: the gate, the narrow network, and the rest in the target's share of frames."""
         full, narrow = (3 * n * (N_BINS + n) + 6 * n * n + n * N_BINS for n in (self.width, self.narrow))
+        full += (self.width - self.narrow) * (9 * self.narrow + N_BINS)  # what is heard of those that will hold
         gate = N_BINS * _BANDS + 2 * _BANDS * _GATE_UNITS + _GATE_UNITS
         if self.level == self.n_levels - 1:
             return full + N_BINS * _BANDS
