@@ -6,7 +6,7 @@ is as old as its last use; it hears the last frames again, several per hop, befo
 are cross-faded, as between any two engines (`handover.Crossfade`), within 100 ms of the wish.
 
 Two levels may leave a steady noise 10 dB apart, and over a fade of 48 ms that is heard as a step. While both run, the
-difference of their masks is measured in every bin, and the newcomer comes in with it; over the next half second it
+difference of their masks is measured in every bin, and the newcomer comes in with it; over the next second it
 glides away. It is a shift of the mask on its way from 0 to 1, so bins of clear speech keep their gain. The old level
 does not run any longer than for the fade: who goes down needs the time.
 """
@@ -25,7 +25,7 @@ SNAPSHOT_HOPS = 8  # from one copy of the shared memory to the next
 #: Multiply-adds per hop that a replay may take: 1.6 ms at 5 GMAC/s, on which one can count (systems.md, section 0).
 REPLAY_MACS = 8e6
 CATCH_UP = (REPLAY_HOPS + SNAPSHOT_HOPS - 1 + WARM_HOPS) // WARM_HOPS + 1  # frames per hop, the live one included
-GLIDE_HOPS = 60  # 0.5 s
+GLIDE_HOPS = 120  # 1 s: 18 dB, the most that two exits were found apart in white noise, in steps of 0.15 dB
 _MOST_NEPERS = 3.0  # of a glide: 26 dB
 _LEAST_GAIN = 1e-3  # softer is as good as nothing
 _HOPS_PER_S = 125.0
