@@ -15,7 +15,7 @@ Printed for each engine and sound, over the 0.15 s after every change:
     outside   how far loudness leaves the range of the unswitched levels, dB
 
 and the same for hard cuts between the unswitched outputs, which is what a bad change would look like. The unswitched
-levels are those played in the half second before the change and the one wished: for so long one glides to the next.
+levels are those played in the second before the change and the one wished: for so long one glides to the next.
 """
 
 from __future__ import annotations
