@@ -134,9 +134,7 @@ class Slim(SpectralNet):
 
     def _gated_layer(self, layer: int, x: Tensor, start: Tensor, opened: Tensor) -> Tensor:
         """One GRU layer over time; `opened` (batch, time) says whether channels behind `narrow` are computed."""
-        w_i, w_h, b_i, b_h = (
-            getattr(self.gru, f"{k}_l{layer}") for k in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
+        w_i, w_h, b_i, b_h = (getattr(self.gru, f"{name}_l{layer}") for name in GRU_WEIGHTS)
         behind = opened.unsqueeze(-1).expand(-1, -1, self.width - self.narrow)
         channels = torch.cat([torch.ones(*opened.shape, self.narrow, device=x.device), behind], dim=-1)
         return gated_gru(nn.functional.linear(x, w_i, b_i), w_h, b_h, start, channels)
