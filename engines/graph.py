@@ -43,7 +43,7 @@ class Graph:
         """The graph has exactly the inputs and outputs that the description promises."""
         level = self.level
         promised: dict[str, tuple[int, ...]] = {level.input.name: level.input.shape}
-        promised |= {state.input: state.shape for state in level.states}
+        promised |= {state.input: state.shape for state in level.states} | dict.fromkeys(level.settings, (1,))
         _same(promised, self.session.get_inputs(), f"{self.where}: inputs")
         promised = {level.output: SPECTRUM_SHAPE}
         promised |= {state.output: state.shape for state in level.states}
@@ -63,6 +63,7 @@ class GraphVoice:
         self._states = [
             (np.zeros(state.shape, np.float32), np.zeros(state.shape, np.float32)) for state in graph.level.states
         ]
+        self._settings = {name: np.full(1, value, np.float32) for name, value in graph.level.settings.items()}
         self._bindings = (self._bind(0), self._bind(1))
         self._turn = 0
         self._run = graph.session.run_with_iobinding
@@ -71,6 +72,8 @@ class GraphVoice:
         level, binding = self.graph.level, self.graph.session.io_binding()
         bind_input(binding, level.input.name, self._spectrum)
         bind_output(binding, level.output, self._clean)
+        for name, array in self._settings.items():
+            bind_input(binding, name, array)
         for state, pair in zip(level.states, self._states, strict=True):
             bind_input(binding, state.input, pair[turn])
             bind_output(binding, state.output, pair[1 - turn])

@@ -60,7 +60,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PackageLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One quality step: one graph."""
+    """One quality step: a graph, or a setting of one that several levels have in common."""
 
     name: str
     file: str
@@ -69,6 +69,7 @@ class PackageLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     input: Tensor = Tensor("spec", SPECTRUM_SHAPE)
     output: str = "spec_out"
     states: tuple[State, ...] = ()
+    settings: dict[str, float] = {}  # inputs of shape (1,) that hold still: what makes this level of a common graph
 
 
 class Specialist(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -298,7 +299,7 @@ def _check_level(level: PackageLevel, folder: Path) -> None:
     where = f"{DESCRIPTION_FILE}: level {level.name!r}"
     if level.input.shape != SPECTRUM_SHAPE:
         raise _broken(folder, f"{where}: input shape {level.input.shape}; expected {SPECTRUM_SHAPE} (1, bins, re/im)")
-    inputs = [level.input.name, *(state.input for state in level.states)]
+    inputs = [level.input.name, *level.settings, *(state.input for state in level.states)]
     outputs = [level.output, *(state.output for state in level.states)]
     if len(set(inputs)) < len(inputs) or len(set(outputs)) < len(outputs):
         raise _broken(folder, f"{where}: a name is used twice among {inputs} or {outputs}")

@@ -136,7 +136,13 @@ def _inline(level: dict[str, Any]) -> dict[str, Any]:
     states = tomlkit.array()
     for state in level["states"]:
         states.append(_row(state))
-    return {**level, "input": _row(level["input"]), "states": states.multiline(True)}
+    row = {
+        **level,
+        "input": _row(level["input"]),
+        "states": states.multiline(True),
+        "settings": _row(level["settings"]),
+    }
+    return row if level["settings"] else {name: value for name, value in row.items() if name != "settings"}
 
 
 def _row(table: dict[str, Any]) -> Any:

@@ -33,16 +33,16 @@ class _Method(torch.nn.Module):
 
 
 def branched(model: torch.nn.Module, state_shapes: Sequence[tuple[int, ...]]) -> bytes:
-    """The graph spec, state_0.. -> spec_out, state_0_out.. of a network with these methods:
+    """The graph spec, share, state_0.. -> spec_out, state_0_out.. of a network with these methods:
 
-    - `choose`: (spec, state_0, state_1) -> (wanted, features, state_0, state_1); wanted (1,) above zero means full
+    - `choose`: (spec, share, state_0, state_1) -> (wanted, features, state_0, state_1); wanted (1,) above zero is full
     - `full` and `slender`: (features, state_2, state_3) -> (gains (1, 257), state_2, state_3)
 
     `state_shapes` are those of all four states, without the batch axis.
     """
     states = [torch.zeros(1, *shape) for shape in state_shapes]
-    spec, features = torch.zeros(1, ENGINE_BINS, 2), torch.zeros(1, ENGINE_BINS)
-    gate = _traced(model, "choose", (spec, *states[:2]), ["spec", "state_0", "state_1"],
+    spec, share, features = torch.zeros(1, ENGINE_BINS, 2), torch.ones(1), torch.zeros(1, ENGINE_BINS)
+    gate = _traced(model, "choose", (spec, share, *states[:2]), ["spec", "share", "state_0", "state_1"],
                    ["wanted", "features", "state_0_out", "state_1_out"], "gate/")  # fmt: skip
     inner = ["features", "state_2", "state_3"]
     sides = [
@@ -67,7 +67,7 @@ def branched(model: torch.nn.Module, state_shapes: Sequence[tuple[int, ...]]) ->
     tensor = helper.make_tensor_value_info
     graph = helper.make_graph(
         nodes, "branched",
-        [tensor("spec", TensorProto.FLOAT, spec.shape)]
+        [tensor("spec", TensorProto.FLOAT, spec.shape), tensor("share", TensorProto.FLOAT, share.shape)]
         + [tensor(n, TensorProto.FLOAT, s) for n, s in zip(names, shapes, strict=True)],
         [tensor("spec_out", TensorProto.FLOAT, spec.shape)]
         + [tensor(f"{n}_out", TensorProto.FLOAT, s) for n, s in zip(names, shapes, strict=True)],

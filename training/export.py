@@ -68,14 +68,17 @@ def to_onnx(model: SpectralNet) -> bytes:
     return buffer.getvalue()
 
 
-def play(graph: bytes, frames: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """`frames` (n, 257) through the graph one by one, from a fresh state."""
+def play(
+    graph: bytes, frames: NDArray[np.complex64], settings: dict[str, float] | None = None
+) -> NDArray[np.complex64]:
+    """`frames` (n, 257) through the graph one by one, from a fresh state; `settings` are those of the level."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     feed = {i.name: np.zeros(i.shape, np.float32) for i in session.get_inputs()}
+    feed |= {name: np.full(1, value, np.float32) for name, value in (settings or {}).items()}
     names, out = [o.name for o in session.get_outputs()], np.empty_like(frames)
     for t, frame in enumerate(frames):
         feed["spec"] = frame.view(np.float32).reshape(1, ENGINE_BINS, 2)
@@ -124,7 +127,7 @@ def played(model: SpectralNet, clips: Sequence[NDArray[np.float32]]) -> list[NDA
 def check(model: SpectralNet, graph: bytes) -> float:
     """Largest difference between torch and ONNX relative to the loudest output; `ExportError` above `TOLERANCE`."""
     frames = probe(10.0)
-    expected, found = whole(model, frames), play(graph, frames)
+    expected, found = whole(model, frames), play(graph, frames, model.settings())
     error = float(np.abs(found - expected).max() / np.abs(expected).max())
     if not error <= TOLERANCE:
         raise ExportError(f"ONNX and torch differ by {error:.1e} of the loudest output; at most {TOLERANCE} is allowed")
@@ -153,9 +156,10 @@ def export(
         raise ExportError(f"{folder} is a run folder; a package would replace it: choose another place")
     model, saved = load_run(run)
     nets = [model.at_level(k) for k in range(model.n_levels)]
-    graphs = [to_onnx(net) for net in nets]
+    one_for_all = len(nets) == 1 or bool(model.settings())
+    graphs = [to_onnx(model)] * len(nets) if one_for_all else [to_onnx(net) for net in nets]
     error = max(check(net, graph) for net, graph in zip(nets, graphs, strict=True))
-    files = ["model.onnx"] if len(nets) == 1 else [f"level-{k}.onnx" for k in range(len(nets))]
+    files = ["model.onnx"] * len(nets) if one_for_all else [f"level-{k}.onnx" for k in range(len(nets))]
     levels = tuple(
         PackageLevel(
             name=model.level_name(k), file=file, macs_per_second=float(net.macs_per_frame() * 125),
@@ -165,6 +169,7 @@ def export(
                 State(input=f"state_{i}", output=f"state_{i}_out", shape=(1, *shape), shared=len(nets) > 1)
                 for i, shape in enumerate(net.state_shapes)
             ),
+            settings=net.settings(),
         )
         for k, (net, file) in enumerate(zip(nets, files, strict=True))
     )  # fmt: skip
@@ -179,17 +184,18 @@ def export(
             "updates": saved["update"] + saved.get("before", 0),
         },
     )  # fmt: skip
+    contents = dict(zip(files, graphs, strict=True))
     write_package(
         folder,
         description,
-        graphs=dict(zip(files, graphs, strict=True)),
+        graphs=contents,
         noisy=frames,
         clean=[whole(net, frames) for net in nets],
         card=card,
         replace=True,
     )
     nodes = len(onnx.load_from_string(graphs[-1]).graph.node)
-    return {"difference": error, "nodes": nodes, "bytes": sum(map(len, graphs))}
+    return {"difference": error, "nodes": nodes, "bytes": sum(map(len, contents.values()))}
 
 
 def licences(recordings: list[Any], split: str = "train") -> tuple[str, ...]:

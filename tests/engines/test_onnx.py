@@ -12,7 +12,8 @@ from onnx import helper
 from pse_stream.dsp.spec import ENGINE_BINS, Complex64s
 from pse_stream.engines.handover import CHANGE_HOPS, FADE_HOPS, WARM_HOPS
 from pse_stream.engines.onnx import TAIL_HOPS, OnnxEngine, check_golden, open_package
-from pse_stream.engines.package import State
+from pse_stream.engines.package import Description, Package, PackageLevel, State
+from pse_stream.engines.package_writer import write_package
 from pse_stream.errors import EngineError
 
 from .contract_checks import play
@@ -204,6 +205,46 @@ def test_a_level_that_is_part_of_the_present_one_fades_in_at_once(tmp_path: Path
     assert gains[4] == 1.0 and gains[5] < 1.0
     assert not gains[5 + FADE_HOPS :].any()
     assert np.abs(np.diff(gains)).max() < MAX_STEP
+
+
+def _set_from_outside() -> bytes:
+    """spec_out = gain * spec, where the gain is an input."""
+    made = onnx.load_from_string(gain_graph(0.5))
+    kept = [weight for weight in made.graph.initializer if weight.name != "gain"]
+    del made.graph.initializer[:]
+    made.graph.initializer.extend(kept)
+    made.graph.input.append(helper.make_tensor_value_info("gain", onnx.TensorProto.FLOAT, (1,)))
+    return made.SerializeToString()
+
+
+def _with_settings(folder: Path, *settings: dict[str, float]) -> Package:
+    """One graph for all levels, which differ in what is set."""
+    shared, noisy = (State("state_0", "state_0_out", (1, 1, 1), shared=True),), frames(40, seed=1)
+    levels = tuple(
+        PackageLevel(f"l{k}", "one.onnx", 1e6, 10, states=shared, settings=s) for k, s in enumerate(settings)
+    )
+    told = Description(
+        schema=1, id="set", version="1", title="Set", family="test", licence_weights="MIT", licence_code="MIT",
+        licence_data=("none",), levels=levels,
+    )  # fmt: skip
+    clean = [noisy * np.float32(s.get("gain", 1.0)) for s in settings]
+    return write_package(folder, told, graphs={"one.onnx": _set_from_outside()}, noisy=noisy, clean=clean, card="# Set")
+
+
+def test_levels_of_one_graph_differ_in_what_is_set(tmp_path: Path) -> None:
+    engine = OnnxEngine(_with_settings(tmp_path / "p", {"gain": 0.0}, {"gain": 1.0}))
+    first, second = engine._graphs
+    assert first.session is second.session  # the weights lie in memory once
+    gains = _gains(engine, [1] * 5 + [0] * CHANGE_HOPS + [1] * CHANGE_HOPS)
+    assert gains[4] == 1.0 and not gains[5 + FADE_HOPS : 5 + CHANGE_HOPS].any() and gains[-1] == pytest.approx(1.0)
+
+
+def test_a_setting_that_is_missing_or_unknown_is_refused(tmp_path: Path) -> None:
+    for name, settings in (("a", {}), ("b", {"gain": 1.0, "share": 0.5}), ("c", {"share": 0.5})):
+        with pytest.raises(EngineError, match="the description promises"):
+            OnnxEngine(_with_settings(tmp_path / name, settings))
+    with pytest.raises(EngineError, match="used twice"):
+        _with_settings(tmp_path / "d", {"state_0": 1.0})
 
 
 def test_memory_order_of_bins_is_re_im(tmp_path: Path) -> None:

@@ -110,3 +110,33 @@ def test_the_rival_begins_with_the_one_shot_network_as_its_first_step():
     estimate = one(noisy, one.zero_states(1))[0]
     first = net.at_level(0)
     torch.testing.assert_close(first(noisy, first.zero_states(1))[0], noisy - (noisy - estimate) / 3)
+
+
+@torch.no_grad()
+def test_links_begin_silent_and_then_carry_what_the_step_before_thought():
+    plain, linked = diffuse(), diffuse(linked=True)
+    linked.begin_with(plain.state_dict())
+    spec, states = frames(12), plain.zero_states(1)
+    assert torch.equal(linked(spec, states)[0], plain(spec, states)[0])
+    for net in linked.nets[1:]:
+        net.link.weight.normal_(0.0, 0.3)
+    whole, _ = linked(spec, linked.zero_states(1))
+    assert not torch.allclose(whole, plain(spec, states)[0], atol=1e-3)
+    out, now = [], linked.zero_states(1)
+    for t in range(spec.shape[1]):
+        frame, *now = linked.step(spec[:, t], *now)
+        out.append(frame)
+    assert torch.allclose(torch.stack(out, 1), whole, atol=1e-5)
+    assert linked.macs_per_frame() == plain.macs_per_frame() + 2 * 8**2
+    again = diffuse(linked=True)
+    again.begin_with(linked.state_dict())
+    assert torch.equal(again.nets[2].link.weight, linked.nets[2].link.weight)
+
+
+def test_links_are_taught_by_the_steps_behind_them():
+    net = diffuse(linked=True, through=True)
+    lessons, _, _ = taught(net, 0)
+    lessons[-1].clean.square().sum().backward()
+    assert all(step.link.weight.grad.any() for step in net.nets[1:])
+    with pytest.raises(ValueError, match="no links"):
+        diffuse(linked=True, ordinary=True)

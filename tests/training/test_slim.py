@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -24,7 +25,8 @@ def slim(restless: bool = True):
         with torch.no_grad():
             net.gate_out.weight.mul_(30.0)
             cut, states = net.at_level(0), net.zero_states(1)
-            logits = [cut.choose(frame[None], states[0], states[1])[0] for frame in frames(40)[0]]
+            share = torch.tensor([0.5])
+            logits = [cut.choose(frame[None], share, states[0], states[1])[0] for frame in frames(40)[0]]
             net.gate_out.bias.sub_(torch.stack(logits).median())
     return net
 
@@ -48,10 +50,23 @@ def test_frame_by_frame_equals_whole_sequence_at_every_level(level):
     assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(states, last, strict=True))
 
 
-@pytest.mark.parametrize("level", [0, 2])
-def test_the_branched_graph_equals_torch(level):
-    net = slim().at_level(level)
-    assert check(net, to_onnx(net)) < 1e-4
+def test_one_branched_graph_equals_torch_at_every_level():
+    net = slim()
+    graph = to_onnx(net)
+    assert max(check(net.at_level(level), graph) for level in range(3)) < 1e-4
+
+
+@torch.no_grad()
+def test_a_lesson_changes_level_at_any_moment():
+    net, spec = slim(), frames(30)
+    borders = set()
+    for update in range(40):
+        lessons, states = net.lessons(spec, spec, net.zero_states(1), np.random.default_rng(update))
+        assert lessons[0].clean.shape == spec.shape and len(states) == 4
+        for level in range(3):
+            held = (lessons[0].clean - net.at_level(level)(spec, net.zero_states(1))[0]).abs().amax((0, 2, 3)) < 1e-6
+            borders.add(int(held.long().cumprod(0).sum()))  # frames until it plays another level
+    assert {0, 30} < borders and len(borders - {0, 30}) > 6
 
 
 @torch.no_grad()

@@ -69,6 +69,10 @@ class SpectralNet(nn.Module):
         """What people read."""
         return "full"
 
+    def settings(self) -> dict[str, float]:
+        """Inputs of the graph that hold still at this level; where there are any, one graph plays all levels."""
+        return {}
+
     def features(self, spec: Tensor, level: Tensor) -> Tensor:
         """What the network sees before it is standardised; `statistics` measures it."""
         raise NotImplementedError

@@ -54,7 +54,7 @@ def opened_frames(logits: Tensor, threshold: Tensor, share: float) -> tuple[Tens
     return (above > 0).to(soft.dtype) + soft - soft.detach(), new.unsqueeze(-1)
 
 
-def quota_step(logit: Tensor, threshold: Tensor, share: float) -> tuple[Tensor, Tensor]:
+def quota_step(logit: Tensor, threshold: Tensor, share: Tensor | float) -> tuple[Tensor, Tensor]:
     """The same for one frame in plain tensor operations, for export: how far above (above zero is open), threshold."""
     above = logit - threshold
     return above, threshold + RATE * ((above > 0).to(above.dtype) - share)

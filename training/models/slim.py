@@ -6,7 +6,7 @@ prepared graphs behind one branch, `training/branching.py`). In a narrow frame t
 clockwork RNN (Koutnik et al. 2014): they go on saying what they said. So what the front channels and the head hear of
 them is a sum that changes in full frames only; it is kept as state and costs nothing in narrow ones. The decision is
 hard; its gradient is that of a sigmoid. A threshold that follows (`quota`) keeps the share of computed channels at a
-target. The target is the level; the last level computes everything.
+target. The target is the level; the last level computes everything. One graph plays all levels: the share is an input.
 
 Weights have the names of `GRUMasker`, so that a run may start from one: its channels are sorted by their weight on
 what follows, because a prefix must hold the most useful ones.
@@ -31,6 +31,7 @@ from pse_stream.training.models.recurrence import scan
 _BANDS = 16  # what the gate sees of a frame
 _GATE_UNITS = 12
 _DECAY = math.exp(-1.0 / (125 * 0.25))  # the gate's memory: 0.25 s
+_CHEAPEST_SHARE = 0.5  # of the sequences in training: what is asked of the fewest channels is the hardest
 
 
 class Slim(SpectralNet):
@@ -92,6 +93,10 @@ class Slim(SpectralNet):
         """What people read."""
         return f"{round(100 * self.shares[level])} % of the channels"
 
+    def settings(self) -> dict[str, float]:
+        """The share of frames that may be computed in full."""
+        return {"share": self.full_frames()[self.level]}
+
     def features(self, spec: Tensor, level: Tensor) -> Tensor:
         """Log spectrum relative to the running level; (..., 257)."""
         return log_features(spec, level)
@@ -142,27 +147,35 @@ class Slim(SpectralNet):
     def lessons(
         self, spec: Tensor, target: Tensor, states: list[Tensor], draw: np.random.Generator
     ) -> tuple[list[Lesson], list[Tensor]]:
-        """At a level drawn anew for every update."""
-        clean, new = self.at_level(int(draw.integers(self.n_levels))).forward(spec, states)
-        return [Lesson(clean, target, spec)], new
+        """At one level up to a moment, and from there on at another or the same: levels change while people speak."""
+        moment, parts = int(draw.integers(1, spec.shape[1])), []
+        for part in (spec[:, :moment], spec[:, moment:]):
+            level = 0 if draw.random() < _CHEAPEST_SHARE else int(draw.integers(1, self.n_levels))
+            clean, states = self.at_level(level).forward(part, states)
+            parts.append(clean)
+        return [Lesson(torch.cat(parts, dim=1), target, spec)], states
 
     def step(self, spec: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """One frame; a trace of it holds only the branch that was taken, so the exporter builds on `parts`."""
-        wanted, x, level_state, recent = self.choose(spec, *states[:2])
+        share = torch.tensor([self.settings()["share"]])
+        wanted, x, level_state, recent = self.choose(spec, share, *states[:2])
         branch = self.full if bool(wanted > 0) else self.slender
         gains, *hidden = branch(x, *states[2:])
         return (spec * gains.unsqueeze(-1), level_state, recent, *hidden)
 
-    def choose(self, spec: Tensor, level: Tensor, recent: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """How far the gate is above its threshold (1,), features (1, 257), and the new states of level and gate."""
+    def choose(
+        self, spec: Tensor, share: Tensor, level: Tensor, recent: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """How far the gate is above its threshold (1,), features (1, 257), and the new states of level and gate.
+
+        `share` (1,) is that of the frames that may be computed in full; at 1 all are, and the threshold rests.
+        """
         running, level_state = level_step(spec, level)
         x = (self.features(spec, running[:, 0]) - self.mean) / self.spread
         seen = x @ self.bands
         recent, threshold = seen + _DECAY * (recent[:, :-1] - seen), recent[:, -1]
-        if self.level == self.n_levels - 1:
-            wanted = torch.ones(1)
-        else:
-            wanted, threshold = quota_step(self._gate(seen, recent), threshold, self.full_frames()[self.level])
+        above, moved = quota_step(self._gate(seen, recent), threshold, share)
+        wanted, threshold = (torch.where(share < 1.0, a, b) for a, b in ((above, share), (moved, threshold)))
         return wanted, x, level_state, torch.cat([recent, threshold.unsqueeze(-1)], dim=1)
 
     def full(self, x: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
