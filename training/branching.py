@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
 
 import onnx
 import torch
@@ -15,42 +14,41 @@ from onnx import TensorProto, helper
 from torch import Tensor
 
 from pse_stream.dsp.spec import ENGINE_BINS
+from pse_stream.training.models.slim import Slim
 
 OPSET = 18
 
 
-class _Method(torch.nn.Module):
-    """One method of a network as a network, so that its weights stay weights in the trace."""
+class _Choice(torch.nn.Module):
+    """The method `choose` of a network as a network, so that its weights stay weights in the trace."""
 
-    def __init__(self, model: torch.nn.Module, method: str) -> None:
+    def __init__(self, model: Slim) -> None:
         super().__init__()
-        self.model, self.method = model, method
+        self.model = model
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """See the method."""
-        found: tuple[Tensor, ...] = getattr(self.model, self.method)(*inputs)
-        return found
+        return self.model.choose(*inputs)
 
 
-def branched(model: torch.nn.Module, state_shapes: Sequence[tuple[int, ...]]) -> bytes:
-    """The graph spec, share, state_0.. -> spec_out, state_0_out.. of a network with these methods:
+def branched(model: Slim) -> bytes:
+    """The graph spec, share, state_0.. -> spec_out, state_0_out.. of a network that chooses, from
 
-    - `choose`: (spec, share, state_0, state_1) -> (wanted, features, state_0, state_1); wanted (1,) above zero is full
-    - `full` and `slender`: (features, state_2, state_3) -> (gains (1, 257), state_2, state_3)
-
-    `state_shapes` are those of all four states, without the batch axis.
+    - `choose`: (spec, share, state_0, .._1, .._2) -> (wanted, features, state_0, .._1, .._2); wanted above zero is full
+    - `branches`, full and slender: (features, state_3, state_4) -> (gains (1, 257), state_3, state_4)
     """
-    states = [torch.zeros(1, *shape) for shape in state_shapes]
+    states = model.zero_states(1)
     spec, share, features = torch.zeros(1, ENGINE_BINS, 2), torch.ones(1), torch.zeros(1, ENGINE_BINS)
-    gate = _traced(model, "choose", (spec, share, *states[:2]), ["spec", "share", "state_0", "state_1"],
-                   ["wanted", "features", "state_0_out", "state_1_out"], "gate/")  # fmt: skip
-    inner = ["features", "state_2", "state_3"]
+    known = [f"state_{k}" for k in range(3)]
+    gate = _traced(_Choice(model), (spec, share, *states[:3]), ["spec", "share", *known],
+                   ["wanted", "features", *(f"{name}_out" for name in known)], "gate/")  # fmt: skip
+    inner = ["features", "state_3", "state_4"]
     sides = [
-        _traced(model, side, (features, *states[2:]), inner,
-                [f"{side}/{o}" for o in ("gains", "state_2", "state_3")], f"{side}/")
-        for side in ("full", "slender")
+        _traced(branch, (features, *states[3:]), inner,
+                [f"{side}/{o}" for o in ("gains", "state_3", "state_4")], f"{side}/")
+        for side, branch in zip(("full", "slender"), model.branches(), strict=True)
     ]  # fmt: skip
-    joined = ["gains", "state_2_out", "state_3_out"]
+    joined = ["gains", "state_3_out", "state_4_out"]
     nodes = [
         *gate.node,
         helper.make_node("Greater", ["wanted", "zero"], ["is_wanted"]),
@@ -63,7 +61,7 @@ def branched(model: torch.nn.Module, state_shapes: Sequence[tuple[int, ...]]) ->
         helper.make_tensor("last", TensorProto.INT64, [1], [-1]),
     ]
     names = [f"state_{k}" for k in range(len(states))]
-    shapes = [(1, *shape) for shape in state_shapes]
+    shapes = [state.shape for state in states]
     tensor = helper.make_tensor_value_info
     graph = helper.make_graph(
         nodes, "branched",
@@ -73,9 +71,9 @@ def branched(model: torch.nn.Module, state_shapes: Sequence[tuple[int, ...]]) ->
         + [tensor(f"{n}_out", TensorProto.FLOAT, s) for n, s in zip(names, shapes, strict=True)],
         [*gate.initializer, *constants],
     )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
-    onnx.checker.check_model(model)
-    return model.SerializeToString()
+    joint = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    onnx.checker.check_model(joint)
+    return joint.SerializeToString()
 
 
 def _inside(graph: onnx.GraphProto) -> onnx.GraphProto:
@@ -83,15 +81,15 @@ def _inside(graph: onnx.GraphProto) -> onnx.GraphProto:
     return helper.make_graph(list(graph.node), graph.name, [], list(graph.output), list(graph.initializer))
 
 
-def _traced(  # noqa: PLR0917 - the exporter's own arguments, and a prefix
-    model: torch.nn.Module, method: str, inputs: tuple[Tensor, ...], names: list[str], outputs: list[str], prefix: str
-) -> onnx.GraphProto:  # fmt: skip
-    """A method as a graph whose inner names begin with `prefix`, so that several fit into one model."""
+def _traced(
+    network: torch.nn.Module, inputs: tuple[Tensor, ...], names: list[str], outputs: list[str], prefix: str
+) -> onnx.GraphProto:
+    """A network as a graph whose inner names begin with `prefix`, so that several fit into one model."""
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracing exporter announces its age
         torch.onnx.export(
-            _Method(model, method), inputs, buffer, dynamo=False, opset_version=OPSET, input_names=names,
+            network.eval(), inputs, buffer, dynamo=False, opset_version=OPSET, input_names=names,
             output_names=outputs,
         )  # fmt: skip
     graph = onnx.load_from_string(buffer.getvalue()).graph

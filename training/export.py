@@ -55,7 +55,7 @@ def to_onnx(model: SpectralNet) -> bytes:
     if isinstance(model, Slim):
         from pse_stream.training.branching import branched
 
-        return branched(model, model.state_shapes)
+        return branched(model)
     states = model.zero_states(1)
     names = [f"state_{k}" for k in range(len(states))]
     buffer = io.BytesIO()

@@ -26,8 +26,8 @@ def slim(restless: bool = True):
             net.gate_out.weight.mul_(30.0)
             cut, states = net.at_level(0), net.zero_states(1)
             share = torch.tensor([0.5])
-            logits = [cut.choose(frame[None], share, states[0], states[1])[0] for frame in frames(40)[0]]
-            net.gate_out.bias.sub_(torch.stack(logits).median())
+            logits = [cut.choose(frame[None], share, *states[:3])[0] for frame in frames(40)[0]]
+            net.gate_out.bias.sub_(torch.cat(logits).median())
     return net
 
 
@@ -62,7 +62,7 @@ def test_a_lesson_changes_level_at_any_moment():
     borders = set()
     for update in range(40):
         lessons, states = net.lessons(spec, spec, net.zero_states(1), np.random.default_rng(update))
-        assert lessons[0].clean.shape == spec.shape and len(states) == 4
+        assert lessons[0].clean.shape == spec.shape and len(states) == 5
         for level in range(3):
             held = (lessons[0].clean - net.at_level(level)(spec, net.zero_states(1))[0]).abs().amax((0, 2, 3)) < 1e-6
             borders.add(int(held.long().cumprod(0).sum()))  # frames until it plays another level
@@ -77,10 +77,10 @@ def test_narrow_frames_leave_the_other_channels_alone():
     states[0] = torch.tensor([[1.0, 500.0]])
     spec = frames(5)
     out, new = net(spec, states)
-    for before, after in zip(states[2:], new[2:], strict=True):
+    for before, after in zip(states[3:], new[3:], strict=True):
         assert torch.equal(before[:, 4:16], after[:, 4:16]) and not torch.equal(before[:, :4], after[:, :4])
     frame, *stepped = net.step(spec[:, 0], *states)
-    for before, after in zip(states[2:], stepped[2:], strict=True):
+    for before, after in zip(states[3:], stepped[3:], strict=True):
         assert torch.equal(before[:, 4:], after[:, 4:])  # what is heard of them too
     assert torch.isfinite(frame).all() and torch.isfinite(out).all()
 

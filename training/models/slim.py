@@ -22,11 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pse_stream.training.models.base import GRU_WEIGHTS, N_BINS, Lesson, SpectralNet, log_features, play_gru
+from pse_stream.training.models.base import GRU_WEIGHTS, N_BINS, Lesson, SpectralNet, log_features
 from pse_stream.training.models.gated_gru import gated_gru
 from pse_stream.training.models.level import level_step, running_level
 from pse_stream.training.models.quota import opened_frames, quota_step
 from pse_stream.training.models.recurrence import scan
+from pse_stream.training.models.slim_frames import FullFrame, SlenderFrame, held_sums, with_held
 
 _BANDS = 16  # what the gate sees of a frame
 _GATE_UNITS = 12
@@ -54,8 +55,8 @@ class Slim(SpectralNet):
         self.width, self.narrow, self.shares = width, narrow, tuple(shares)
         self.n_levels = len(shares)
         self.level = self.n_levels - 1
-        # Running level; the gate's recent bands and threshold; each layer, and what is heard of channels that hold.
-        self.state_shapes = [(2,), (_BANDS + 1,), (width + 3 * narrow,), (width + 6 * narrow + N_BINS,)]
+        # Running level; the gate's recent bands; its threshold; each layer, and what is heard of channels that hold.
+        self.state_shapes = [(2,), (_BANDS,), (1,), (width + 6 * narrow,), (width + 3 * narrow + N_BINS,)]
         self.register_buffer("mean", torch.zeros(N_BINS))
         self.register_buffer("spread", torch.ones(N_BINS))
         self.register_buffer("bands", _bands())
@@ -107,9 +108,9 @@ class Slim(SpectralNet):
         self.spread.copy_(features.std(0).clamp(min=0.05))
 
     def _gate(self, seen: Tensor, recent: Tensor) -> Tensor:
-        """Logits without the last axis, from the bands of this frame and of the last quarter of a second."""
+        """Logits (..., 1) from the bands of this frame and of the last quarter of a second, (..., 16)."""
         hidden = torch.relu(self.gate_in(torch.cat([seen, recent], dim=-1)))
-        logit: Tensor = self.gate_out(hidden)[..., 0]
+        logit: Tensor = self.gate_out(hidden)
         return logit
 
     def forward(self, spec: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -121,21 +122,22 @@ class Slim(SpectralNet):
         level, level_state = running_level(spec, states[0])
         x = (self.features(spec, level) - self.mean) / self.spread
         seen = x @ self.bands
-        recent, threshold = scan(torch.full_like(seen, _DECAY), seen, states[1][:, :-1]), states[1][:, -1:]
-        hidden = [state[:, : self.width] for state in states[2:]]
+        recent, threshold = scan(torch.full_like(seen, _DECAY), seen, states[1]), states[2]
+        hidden = [state[:, : self.width] for state in states[3:]]
         opened = None
         if self.level == self.n_levels - 1:
             y, last = self.gru(x, torch.stack(hidden))
             hidden = list(last)
         else:
-            opened, threshold = opened_frames(self._gate(seen, recent), threshold, self.full_frames()[self.level])
+            wishes = self._gate(seen, recent)[..., 0]
+            opened, threshold = opened_frames(wishes, threshold, self.full_frames()[self.level])
             y = x
             for layer in range(2):
                 y = self._gated_layer(layer, y, hidden[layer], opened)
                 hidden[layer] = y[:, -1]
         clean = spec * torch.sigmoid(self.head(y)).unsqueeze(-1)
-        gate = torch.cat([recent[:, -1], threshold], dim=1)
-        return clean, [level_state, gate, *self._with_held(*hidden)], opened
+        held = held_sums(self.gru, self.head, self.narrow)
+        return clean, [level_state, recent[:, -1], threshold, *map(with_held, hidden, held)], opened
 
     def _gated_layer(self, layer: int, x: Tensor, start: Tensor, opened: Tensor) -> Tensor:
         """One GRU layer over time; `opened` (batch, time) says whether channels behind `narrow` are computed."""
@@ -156,68 +158,30 @@ class Slim(SpectralNet):
         return [Lesson(torch.cat(parts, dim=1), target, spec)], states
 
     def step(self, spec: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """One frame; a trace of it holds only the branch that was taken, so the exporter builds on `parts`."""
+        """One frame; a trace of it holds only the branch that was taken, so the exporter joins its parts."""
         share = torch.tensor([self.settings()["share"]])
-        wanted, x, level_state, recent = self.choose(spec, share, *states[:2])
-        branch = self.full if bool(wanted > 0) else self.slender
-        gains, *hidden = branch(x, *states[2:])
-        return (spec * gains.unsqueeze(-1), level_state, recent, *hidden)
+        wanted, x, *known = self.choose(spec, share, *states[:3])
+        full, slender = self.branches()
+        gains, *hidden = (full if bool(wanted > 0) else slender)(x, *states[3:])
+        return (spec * gains.unsqueeze(-1), *known, *hidden)
 
     def choose(
-        self, spec: Tensor, share: Tensor, level: Tensor, recent: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """How far the gate is above its threshold (1,), features (1, 257), and the new states of level and gate.
+        self, spec: Tensor, share: Tensor, level: Tensor, recent: Tensor, threshold: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """How far the gate is above its threshold (1, 1), features (1, 257), and the first three states.
 
         `share` (1,) is that of the frames that may be computed in full; at 1 all are, and the threshold rests.
         """
         running, level_state = level_step(spec, level)
         x = (self.features(spec, running[:, 0]) - self.mean) / self.spread
         seen = x @ self.bands
-        recent, threshold = seen + _DECAY * (recent[:, :-1] - seen), recent[:, -1]
-        above, moved = quota_step(self._gate(seen, recent), threshold, share)
-        wanted, threshold = (torch.where(share < 1.0, a, b) for a, b in ((above, share), (moved, threshold)))
-        return wanted, x, level_state, torch.cat([recent, threshold.unsqueeze(-1)], dim=1)
+        recent = seen + _DECAY * (recent - seen)
+        wanted, threshold = quota_step(self._gate(seen, recent), threshold, share)
+        return wanted, x, level_state, recent, threshold
 
-    def full(self, x: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gains (1, 257) and states with all channels computed."""
-        x, first = play_gru(self.gru, x, first[:, : self.width])
-        x, second = play_gru(self.gru, x, second[:, : self.width], layer=1)
-        return torch.sigmoid(self.head(x)), *self._with_held(first, second)
-
-    def slender(self, x: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same with only the channels at the front; of the others, what is heard of them is known."""
-        n, w = self.narrow, self.width
-        x = self._cell(0, x, first[:, :n], None, first[:, w:])
-        first = torch.cat([x, first[:, n:]], dim=1)
-        x = self._cell(1, x, second[:, :n], second[:, w : w + 3 * n], second[:, w + 3 * n : w + 6 * n])
-        gains = torch.sigmoid(nn.functional.linear(x, self.head.weight[:, :n], self.head.bias) + second[:, w + 6 * n :])
-        return gains, first, torch.cat([x, second[:, n:]], dim=1)
-
-    def _with_held(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """Both layers' states, with what the front channels and the head hear of the channels behind."""
-        n = self.narrow
-        behind = first[:, n:], second[:, n:]
-        recurrent = [h @ self._rows(f"weight_hh_l{k}")[:, n:].t() for k, h in enumerate(behind)]
-        between = behind[0] @ self._rows("weight_ih_l1")[:, n:].t()
-        heard = behind[1] @ self.head.weight[:, n:].t()
-        return torch.cat([first, recurrent[0]], dim=1), torch.cat([second, between, recurrent[1], heard], dim=1)
-
-    def _rows(self, name: str) -> Tensor:
-        """Weights that make the sums of the front channels; (3 * narrow, ...)."""
-        whole: Tensor = getattr(self.gru, name)
-        return whole.view(3, self.width, -1)[:, : self.narrow].reshape(3 * self.narrow, -1)
-
-    def _cell(self, layer: int, x: Tensor, h: Tensor, held_input: Tensor | None, held: Tensor) -> Tensor:
-        """The front channels of a layer after one frame."""
-        n = self.narrow
-        w_i, w_h = self._rows(f"weight_ih_l{layer}"), self._rows(f"weight_hh_l{layer}")
-        b_i, b_h = self._rows(f"bias_ih_l{layer}")[:, 0], self._rows(f"bias_hh_l{layer}")[:, 0]
-        i = nn.functional.linear(x, w_i if held_input is None else w_i[:, :n], b_i)
-        i = i if held_input is None else i + held_input
-        sums = nn.functional.linear(h, w_h[:, :n], b_h) + held
-        both = torch.sigmoid(i[:, : 2 * n] + sums[:, : 2 * n])
-        new = torch.tanh(i[:, 2 * n :] + both[:, :n] * sums[:, 2 * n :])
-        return new + both[:, n:] * (h - new)
+    def branches(self) -> tuple[FullFrame, SlenderFrame]:
+        """What plays a frame with all channels, and with those at the front; the weights are as they are now."""
+        return FullFrame(self.gru, self.head, self.narrow), SlenderFrame(self.gru, self.head, self.narrow)
 
     def macs_per_frame(self) -> int:
         """The mean over frames: the gate, the narrow network, and the rest in the target's share of frames."""

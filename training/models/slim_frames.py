@@ -1,0 +1,94 @@
+"""One frame of a slim network, in full and with only the channels at the front: weights laid out for playing.
+
+A layer's state is its channels, and after them what others hear of those behind the front. In a slender frame that is
+known: it is a part of the biases.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pse_stream.training.models.base import N_BINS, play_gru
+from pse_stream.training.models.front_gru import FrontGRU
+
+
+class FullFrame(nn.Module):
+    """All channels are computed, and what will be heard of those that may hold in the next frame.
+
+    Parameters
+    ----------
+    gru : nn.GRU
+        Two layers.
+    head : nn.Linear
+        From the second layer to the logits of the gains.
+    narrow : int
+        Channels at the front.
+    """
+
+    def __init__(self, gru: nn.GRU, head: nn.Linear, narrow: int) -> None:
+        super().__init__()
+        self.gru, self.head = gru, head
+        for layer, held in enumerate(held_sums(gru, head, narrow)):
+            self.register_buffer(f"held_{layer}", held)
+
+    def forward(self, x: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (1, 257) and both layers' states -> gains (1, 257) and the new states."""
+        width = self.gru.hidden_size
+        x, first = play_gru(self.gru, x, first[:, :width])
+        x, second = play_gru(self.gru, x, second[:, :width], layer=1)
+        gains = torch.sigmoid(self.head(x))
+        return gains, with_held(first, self.get_buffer("held_0")), with_held(second, self.get_buffer("held_1"))
+
+
+class SlenderFrame(nn.Module):
+    """Only the channels at the front are computed; the others hold. Parameters as `FullFrame`."""
+
+    def __init__(self, gru: nn.GRU, head: nn.Linear, narrow: int) -> None:
+        super().__init__()
+        self.narrow, self.behind = narrow, gru.hidden_size - narrow
+        for layer, inputs in ((0, N_BINS), (1, narrow)):
+            self.register_buffer(f"w_{layer}", front_rows(gru, f"weight_ih_l{layer}", narrow)[None, :, :inputs].clone())
+            self.register_buffer(f"r_{layer}", front_rows(gru, f"weight_hh_l{layer}", narrow)[None, :, :narrow].clone())
+            biases = [front_rows(gru, f"bias_{kind}_l{layer}", narrow)[:, 0] for kind in ("ih", "hh")]
+            self.register_buffer(f"b_{layer}", torch.cat(biases).unsqueeze(0))
+        self.register_buffer("head", head.weight.detach()[:, :narrow].t().clone())
+        self.register_buffer("head_bias", head.bias.detach().clone())
+
+    def forward(self, x: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `FullFrame.forward`."""
+        n, sums, weights = self.narrow, 3 * self.narrow, dict(self.named_buffers())
+        h, others, own, between = first.split([n, self.behind, sums, sums], dim=1)
+        told = torch.cat([torch.zeros_like(own), own], dim=1) + weights["b_0"]
+        x = FrontGRU.apply(x, h, weights["w_0"], weights["r_0"], told)
+        first = torch.cat([x, others, own, between], dim=1)
+        h, others, own, heard = second.split([n, self.behind, sums, N_BINS], dim=1)
+        told = torch.cat([between, own], dim=1) + weights["b_1"]
+        x = FrontGRU.apply(x, h, weights["w_1"], weights["r_1"], told)
+        gains = torch.sigmoid(torch.addmm(heard + weights["head_bias"], x, weights["head"]))
+        return gains, first, torch.cat([x, others, own, heard], dim=1)
+
+
+def held_sums(gru: nn.GRU, head: nn.Linear, narrow: int) -> tuple[Tensor, Tensor]:
+    """What is heard of a layer's channels behind the front; (width, 6 * narrow) and (width, 3 * narrow + 257).
+
+    Of the first layer: its own front channels' sums, then those of the second. Of the second: its own, then the logits.
+    """
+    first = [front_rows(gru, name, narrow) for name in ("weight_hh_l0", "weight_ih_l1")]
+    second = [front_rows(gru, "weight_hh_l1", narrow), head.weight.detach()]
+    held = [torch.cat(parts).t().clone() for parts in (first, second)]
+    for matrix in held:
+        matrix[:narrow] = 0.0  # the front speaks for itself
+    return held[0], held[1]
+
+
+def with_held(channels: Tensor, held: Tensor) -> Tensor:
+    """A layer's state after a full frame."""
+    return torch.cat([channels, channels @ held], dim=1)
+
+
+def front_rows(gru: nn.GRU, name: str, narrow: int) -> Tensor:
+    """Weights that make the sums of the front channels, in ONNX's order (update, reset, new); (3 * narrow, ...)."""
+    whole: Tensor = getattr(gru, name).detach()
+    reset, update, new = whole.view(3, gru.hidden_size, -1)[:, :narrow]
+    return torch.cat([update, reset, new])
