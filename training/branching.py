@@ -32,15 +32,16 @@ class _Choice(torch.nn.Module):
 
 
 def branched(model: Slim) -> bytes:
-    """The graph spec, share, state_0.. -> spec_out, state_0_out.. of a network that chooses, from
+    """The graph spec, share, start, state_0.. -> spec_out, state_0_out.. of a network that chooses, from
 
-    - `choose`: (spec, share, state_0, .._1, .._2) -> (wanted, features, state_0, .._1, .._2); wanted above zero is full
+    - `choose`: (spec, share, start, state_0, .., state_2) -> (wanted, features, state_0, .., state_2); full above zero
     - `branches`, full and slender: (features, state_3, state_4) -> (gains (1, 257), state_3, state_4)
     """
     states = model.zero_states(1)
-    spec, share, features = torch.zeros(1, ENGINE_BINS, 2), torch.ones(1), torch.zeros(1, ENGINE_BINS)
+    spec, features = torch.zeros(1, ENGINE_BINS, 2), torch.zeros(1, ENGINE_BINS)
+    settings = {name: torch.tensor([value]) for name, value in model.settings().items()}
     known = [f"state_{k}" for k in range(3)]
-    gate = _traced(_Choice(model), (spec, share, *states[:3]), ["spec", "share", *known],
+    gate = _traced(_Choice(model), (spec, *settings.values(), *states[:3]), ["spec", *settings, *known],
                    ["wanted", "features", *(f"{name}_out" for name in known)], "gate/")  # fmt: skip
     inner = ["features", "state_3", "state_4"]
     sides = [
@@ -65,7 +66,8 @@ def branched(model: Slim) -> bytes:
     tensor = helper.make_tensor_value_info
     graph = helper.make_graph(
         nodes, "branched",
-        [tensor("spec", TensorProto.FLOAT, spec.shape), tensor("share", TensorProto.FLOAT, share.shape)]
+        [tensor("spec", TensorProto.FLOAT, spec.shape)]
+        + [tensor(n, TensorProto.FLOAT, value.shape) for n, value in settings.items()]
         + [tensor(n, TensorProto.FLOAT, s) for n, s in zip(names, shapes, strict=True)],
         [tensor("spec_out", TensorProto.FLOAT, spec.shape)]
         + [tensor(f"{n}_out", TensorProto.FLOAT, s) for n, s in zip(names, shapes, strict=True)],

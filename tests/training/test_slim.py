@@ -25,8 +25,8 @@ def slim(restless: bool = True):
         with torch.no_grad():
             net.gate_out.weight.mul_(30.0)
             cut, states = net.at_level(0), net.zero_states(1)
-            share = torch.tensor([0.5])
-            logits = [cut.choose(frame[None], share, *states[:3])[0] for frame in frames(40)[0]]
+            share, start = torch.tensor([0.5]), torch.zeros(1)
+            logits = [cut.choose(frame[None], share, start, *states[:3])[0] for frame in frames(40)[0]]
             net.gate_out.bias.sub_(torch.cat(logits).median())
     return net
 
@@ -99,6 +99,24 @@ def test_the_share_is_kept_whatever_the_gate_thinks_of_the_sound():
         for level in (0, 1):
             opened = decisions(net.at_level(level), 1500)[900:].float().mean()
             assert abs(float(opened) - net.full_frames()[level]) < 0.05
+
+
+@torch.no_grad()
+def test_a_fresh_stream_begins_with_the_threshold_that_streams_end_with():
+    net, spec = slim(), frames(60)
+    net.gate_out.bias.add_(0.7)  # wishes to open more often than it may
+    states, draw = net.zero_states(1), np.random.default_rng(0)
+    apart = []
+    for _ in range(300):
+        states = net.lessons(spec, spec, states, draw)[1]
+        apart.append(abs(float(states[2])))
+    assert net.starts[0] > net.starts[1] > 0.0 == net.starts[2]
+    assert np.mean(apart[-50:]) < 0.15 and np.mean(apart[:50]) > 0.4
+
+
+@torch.no_grad()
+def test_no_wish_is_out_of_the_reach_of_the_threshold():
+    assert float(slim()._gate(*torch.full((2, 1, 16), 1e3)).abs()) < 1.51
 
 
 def test_the_gate_is_taught():

@@ -32,6 +32,8 @@ from pse_stream.training.models.slim_frames import FullFrame, SlenderFrame, held
 _BANDS = 16  # what the gate sees of a frame
 _GATE_UNITS = 12
 _DECAY = math.exp(-1.0 / (125 * 0.25))  # the gate's memory: 0.25 s
+_BOUND = 1.5  # of the gate's logits: else they grow until the threshold, which follows slowly, means nothing to them
+_START_RATE = 0.02  # per update: the threshold of a fresh stream follows those that streams were left with
 _CHEAPEST_SHARE = 0.5  # of the sequences in training: what is asked of the fewest channels is the hardest
 
 
@@ -60,6 +62,7 @@ class Slim(SpectralNet):
         self.register_buffer("mean", torch.zeros(N_BINS))
         self.register_buffer("spread", torch.ones(N_BINS))
         self.register_buffer("bands", _bands())
+        self.register_buffer("starts", torch.zeros(len(shares)))  # where the threshold begins at each level
         self.gru = nn.GRU(N_BINS, width, 2, batch_first=True)
         self.head = nn.Linear(width, N_BINS)
         self.gate_in = nn.Linear(2 * _BANDS, _GATE_UNITS)
@@ -81,7 +84,7 @@ class Slim(SpectralNet):
         if "gate_in.weight" in weights:
             super().begin_with(weights)
             return
-        own = {k: v for k, v in self.state_dict().items() if "gate" in k or k == "bands"}
+        own = {k: v for k, v in self.state_dict().items() if "gate" in k or k in ("bands", "starts")}
         self.load_state_dict(sorted_channels(weights) | own)
 
     def at_level(self, level: int) -> Self:
@@ -95,8 +98,8 @@ class Slim(SpectralNet):
         return f"{round(100 * self.shares[level])} % of the channels"
 
     def settings(self) -> dict[str, float]:
-        """The share of frames that may be computed in full."""
-        return {"share": self.full_frames()[self.level]}
+        """The share of frames that may be computed in full, and where the gate's threshold begins."""
+        return {"share": self.full_frames()[self.level], "start": float(self.starts[self.level])}
 
     def features(self, spec: Tensor, level: Tensor) -> Tensor:
         """Log spectrum relative to the running level; (..., 257)."""
@@ -110,8 +113,7 @@ class Slim(SpectralNet):
     def _gate(self, seen: Tensor, recent: Tensor) -> Tensor:
         """Logits (..., 1) from the bands of this frame and of the last quarter of a second, (..., 16)."""
         hidden = torch.relu(self.gate_in(torch.cat([seen, recent], dim=-1)))
-        logit: Tensor = self.gate_out(hidden)
-        return logit
+        return _BOUND * torch.tanh(self.gate_out(hidden))
 
     def forward(self, spec: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """See `SpectralNet.forward`."""
@@ -129,7 +131,7 @@ class Slim(SpectralNet):
             y, last = self.gru(x, torch.stack(hidden))
             hidden = list(last)
         else:
-            wishes = self._gate(seen, recent)[..., 0]
+            wishes = self._gate(seen, recent)[..., 0] - self.starts[self.level]
             opened, threshold = opened_frames(wishes, threshold, self.full_frames()[self.level])
             y = x
             for layer in range(2):
@@ -155,28 +157,32 @@ class Slim(SpectralNet):
             level = 0 if draw.random() < _CHEAPEST_SHARE else int(draw.integers(1, self.n_levels))
             clean, states = self.at_level(level).forward(part, states)
             parts.append(clean)
+            if level < self.n_levels - 1:
+                higher = _START_RATE * states[2].mean()
+                self.starts[level] += higher
+                states[2] = states[2] - higher  # what runs goes on as it was
         return [Lesson(torch.cat(parts, dim=1), target, spec)], states
 
     def step(self, spec: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """One frame; a trace of it holds only the branch that was taken, so the exporter joins its parts."""
-        share = torch.tensor([self.settings()["share"]])
-        wanted, x, *known = self.choose(spec, share, *states[:3])
+        share, start = (torch.tensor([value]) for value in self.settings().values())
+        wanted, x, *known = self.choose(spec, share, start, *states[:3])
         full, slender = self.branches()
         gains, *hidden = (full if bool(wanted > 0) else slender)(x, *states[3:])
         return (spec * gains.unsqueeze(-1), *known, *hidden)
 
-    def choose(
-        self, spec: Tensor, share: Tensor, level: Tensor, recent: Tensor, threshold: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def choose(self, spec: Tensor, share: Tensor, start: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """How far the gate is above its threshold (1, 1), features (1, 257), and the first three states.
 
-        `share` (1,) is that of the frames that may be computed in full; at 1 all are, and the threshold rests.
+        `share` (1,) is that of the frames that may be computed in full; at 1 all are, and the threshold rests. `start`
+        (1,) is where that begins.
         """
+        level, recent, threshold = states
         running, level_state = level_step(spec, level)
         x = (self.features(spec, running[:, 0]) - self.mean) / self.spread
         seen = x @ self.bands
         recent = seen + _DECAY * (recent - seen)
-        wanted, threshold = quota_step(self._gate(seen, recent), threshold, share)
+        wanted, threshold = quota_step(self._gate(seen, recent) - start, threshold, share)
         return wanted, x, level_state, recent, threshold
 
     def branches(self) -> tuple[FullFrame, SlenderFrame]:
