@@ -37,7 +37,7 @@ System = Callable[[torch.Tensor], torch.Tensor]  # spectra (1, frames, 257, 2) -
 Rows = dict[str, list[float]]
 CLAIMS = (
     ("bloom 1", "rival 1"), ("bloom 3", "rival 3"), ("bloom 5", "gru-256"),
-    ("diffuse 6", "rival 1"), ("diffuse 6", "rival 3"),
+    ("diffuse 5", "rival 1"), ("diffuse 6", "rival 1"), ("diffuse 6", "rival 3"),
     *((f"diffuse {steps}", f"ordinary {steps}") for steps in (1, 2, 3, 6)), ("diffuse 3", "ordinary 6"),
     *((f"diffuse {step}", f"mixed {step}") for step in range(1, 6)),
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """A model package on disk: a flat folder of data, never of code.
 
     model.toml   what it is: id, grid, licences, levels with their graphs, measured quality, sha256 of every other file
-    *.onnx       one graph per level, or one for all (`settings`); everything that training did to the input is inside it
+    *.onnx       one graph per level, or one for all (`settings`); what training did to the input is inside it
     golden.npz   a second of frames and what each level must make of them
     card.md      data, recipe, measured quality, limits, known failures
 
