@@ -15,8 +15,8 @@ The first rule that speaks wins:
     ended        a stream ended by itself: open anew
     still        no blocks come: wait if it is suspended, open anew after 2 s if not
     behind       the output's own queue stands longer than at its start: open it anew
+    silent       muted, or exact zeros: say so and keep running; no computer is so busy that it explains these
     overload     more holes than can be overheard: say so
-    silent       exact zeros: say so and keep running
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Diagnosis:
     def look(self, seen: Observation) -> Verdict:
         """The verdict on this moment."""
         rules = (self._sleep, self._server, self._misplaced, self._unplugged, self._idle, self._ended,
-                 self._still, self._behind, self._overload, self._silent)  # fmt: skip
+                 self._still, self._behind, self._silent, self._overload)  # fmt: skip
         for rule in rules:
             verdict = rule(seen)
             if verdict is not None:
@@ -252,6 +252,16 @@ class Diagnosis:
         late_ms = round(1000.0 * seen.output_growth_s)
         return Verdict(reason=f"the sound server held {late_ms} ms more than at the start", action="renew output")
 
+    def _silent(self, seen: Observation) -> Verdict | None:
+        if seen.facts.input_muted:
+            return Verdict(state="degraded", reason=f'"{seen.input_name}" is muted in the mixer')
+        if seen.zero_s < ZERO_S:
+            return None
+        return Verdict(
+            state="degraded",
+            reason=f'"{seen.input_name}" gives digital silence: muted by its own switch, or not connected',
+        )
+
     def _overload(self, seen: Observation) -> Verdict | None:
         counters = seen.counters
         holes = counters.late_hops + counters.underruns + counters.overruns  # drops follow from these
@@ -268,14 +278,4 @@ class Diagnosis:
             state="degraded",
             reason="the computer does not keep up: sound comes late or was dropped; "
             "a cheaper engine or level, or fewer programs, would help",
-        )
-
-    def _silent(self, seen: Observation) -> Verdict | None:
-        if seen.facts.input_muted:
-            return Verdict(state="degraded", reason=f'"{seen.input_name}" is muted in the mixer')
-        if seen.zero_s < ZERO_S:
-            return None
-        return Verdict(
-            state="degraded",
-            reason=f'"{seen.input_name}" gives digital silence: muted by its own switch, or not connected',
         )

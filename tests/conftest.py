@@ -15,10 +15,12 @@ STEREO = card.Cable("stereo", channels=2)
 SPEAKER = card.Cable("speaker")
 
 
-@pytest.fixture(scope="module")
-def soundcard() -> Iterator[card.VirtualSoundcard]:
-    """A sound server of the module's own, with the cables above; nothing of the user's is touched."""
+def own_soundcard() -> Iterator[card.VirtualSoundcard]:
+    """A sound server of the tests' own, with the cables above; nothing of the user's is touched."""
     if not card.available():
         pytest.skip("needs pulseaudio, pulseaudio-utils and util-linux")
     with card.VirtualSoundcard([ROOM, DESK, STEREO, SPEAKER]) as running:
         yield running
+
+
+soundcard = pytest.fixture(own_soundcard, scope="module", name="soundcard")

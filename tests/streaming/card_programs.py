@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Self
 
 import numpy as np
 
@@ -27,36 +28,51 @@ def until(true: Callable[[], object], what: str, patience_s: float = PATIENCE_S)
 
 
 class Recording:
-    """Another program that records a source, into a file: a pipe that nobody reads would stop it."""
+    """While entered: another program that records a source, into a file, as a pipe that nobody reads would stop it."""
 
     def __init__(self, source: str = "pse_mic") -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(["parec", "-d", source, *RAW], stdout=self._file)
+        self.source = source
 
-    def end(self) -> Float32s:
-        """Everything it heard."""
+    def __enter__(self) -> Self:
+        self._file = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(["parec", "-d", self.source, *RAW], stdout=self._file)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        _end(self._process)
+        self._file.close()
+
+    def heard(self) -> Float32s:
+        """End it; everything that it heard."""
         self._process.terminate()
         self._process.wait(10.0)
-        with self._file as file:
-            file.seek(0)
-            data = file.read()
+        self._file.seek(0)
+        data = self._file.read()
         return np.frombuffer(data[: len(data) // 4 * 4], np.float32)
 
 
 class Speaking:
-    """Another program that plays one sound into a cable again and again until it is ended."""
+    """While entered: another program that plays one sound into a cable again and again."""
 
     def __init__(self, sink: str, sound: Float32s, seconds: float = 30.0) -> None:
-        self._file = tempfile.NamedTemporaryFile()  # noqa: SIM115
-        self._file.write(np.tile(sound, int(seconds * RATE / len(sound)) + 1).tobytes())
-        self._file.flush()
-        self._process = subprocess.Popen(["pacat", "-d", sink, *RAW, self._file.name])
+        self.sink, self.sound = sink, np.tile(sound, int(seconds * RATE / len(sound)) + 1)
 
-    def end(self) -> None:
-        """Stop at once."""
-        self._process.kill()
-        self._process.wait()
+    def __enter__(self) -> Self:
+        self._file = tempfile.NamedTemporaryFile()
+        self._file.write(self.sound.tobytes())
+        self._file.flush()
+        self._process = subprocess.Popen(["pacat", "-d", self.sink, *RAW, self._file.name])
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        _end(self._process)
         self._file.close()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """At once; what went on would listen to the next test's microphone."""
+    process.kill()
+    process.wait()
 
 
 def speak(sound: Float32s, sink: str) -> None:

@@ -157,13 +157,12 @@ def test_s32_a_browser_lists_the_virtual_microphone_and_hears_the_voice(
     soundcard: VirtualSoundcard, site: Site, tmp_path: Path
 ) -> None:
     voice = noise(1.0)
-    with Denoiser(Settings(bypass=True, input="room"), device=PulseDevice(), engines=shelf()):
-        speaker = Speaking(ROOM.sink, voice, seconds=PATIENCE_S)
+    with (
+        Denoiser(Settings(bypass=True, input="room"), device=PulseDevice(), engines=shelf()),
+        Speaking(ROOM.sink, voice, seconds=PATIENCE_S),
+    ):
         time.sleep(0.5)
-        try:
-            said = browse(site, tmp_path)
-        finally:
-            speaker.end()
+        said = browse(site, tmp_path)
     labels = said["labels"]
     assert "Denoised Microphone" in labels
     assert not any("onitor" in label or "(feed)" in label for label in labels)

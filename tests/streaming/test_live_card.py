@@ -45,11 +45,11 @@ def device(soundcard: VirtualSoundcard) -> Iterator[PulseDevice]:
 
 def listen_while(denoiser: Denoiser, sound: Float32s) -> Float32s:
     """What a listener of the virtual microphone hears while `sound` is spoken."""
-    listener = Recording()
-    until(lambda: denoiser.snapshot.readers == 1, "the listener to be seen")
-    speak(sound, ROOM.sink)
-    time.sleep(0.7)
-    return listener.end()
+    with Recording() as listener:
+        until(lambda: denoiser.snapshot.readers == 1, "the listener to be seen")
+        speak(sound, ROOM.sink)
+        time.sleep(0.7)
+        return listener.heard()
 
 
 def test_a_bypassed_voice_arrives_bit_for_bit(soundcard: VirtualSoundcard) -> None:

@@ -21,23 +21,26 @@ from pse_stream.streaming.settings import Settings
 from pse_stream.streaming.sound_server import SoundServer
 from pse_stream.streaming.virtual_mic import clean, leftovers
 
-from ..conftest import DESK, ROOM
+from ..conftest import DESK, ROOM, own_soundcard
 from ..soundcard import VirtualSoundcard
 from .card_programs import PATIENCE_S, Recording, Speaking, until
 from .stubs import noise, shelf
 
 pytestmark = pytest.mark.soundcard
 
+soundcard = pytest.fixture(own_soundcard, name="soundcard")  # one for each test: a fault that stays is its own
+
 
 @pytest.fixture
 def denoiser(soundcard: VirtualSoundcard) -> Iterator[Denoiser]:
     """Running, with a listener (so that it does not pause) and somebody who speaks."""
-    with Denoiser(Settings(bypass=True, input="room"), device=PulseDevice(), engines=shelf()) as running:
-        listener, speaker = Recording(), Speaking(ROOM.sink, noise(1.0))
+    with (
+        Denoiser(Settings(bypass=True, input="room"), device=PulseDevice(), engines=shelf()) as running,
+        Recording(),
+        Speaking(ROOM.sink, noise(1.0)),
+    ):
         until(lambda: running.snapshot.readers == 1 and _sounds(running), "sound")
         yield running
-        listener.end()
-        speaker.end()
 
 
 def _sounds(denoiser: Denoiser) -> bool:
@@ -51,13 +54,12 @@ def test_s26_an_unplugged_microphone_is_silence_and_comes_back_by_its_name(
     until(lambda: denoiser.snapshot.state == "stalled", "the loss to be noticed")
     assert '"room" was unplugged' in denoiser.snapshot.reason
     until(lambda: denoiser.snapshot.input_device == "", "the stream to be closed")
-    listener = Recording()
-    time.sleep(0.7)
-    assert not listener.end()[9600:].any()  # no sound of whatever the server put in its place
+    with Recording() as listener:
+        time.sleep(0.7)
+        assert not listener.heard()[9600:].any()  # no sound of whatever the server put in its place
     soundcard.plug(ROOM)
-    speaker = Speaking(ROOM.sink, noise(1.0))
-    until(lambda: denoiser.snapshot.input_device == "room" and _sounds(denoiser), "the microphone to be back")
-    speaker.end()
+    with Speaking(ROOM.sink, noise(1.0)):
+        until(lambda: denoiser.snapshot.input_device == "room" and _sounds(denoiser), "the microphone to be back")
 
 
 def test_s39_a_killed_and_restarted_server_gets_its_virtual_microphone_back(
@@ -70,14 +72,12 @@ def test_s39_a_killed_and_restarted_server_gets_its_virtual_microphone_back(
     finally:
         soundcard.start()
     until(lambda: any(s["name"] == "pse_mic" for s in soundcard.list("sources")), "the virtual microphone")
-    speaker = Speaking(ROOM.sink, noise(1.0))
-    listener = Recording()
-    until(lambda: _sounds(denoiser), "sound")
-    assert denoiser.snapshot.counters.reopened >= 1
-    until(lambda: denoiser.snapshot.readers == 1, "the listener")
-    time.sleep(0.7)
-    assert np.abs(listener.end()).max() > 0.05
-    speaker.end()
+    with Speaking(ROOM.sink, noise(1.0)), Recording() as listener:
+        until(lambda: _sounds(denoiser), "sound")
+        assert denoiser.snapshot.counters.reopened >= 1
+        until(lambda: denoiser.snapshot.readers == 1, "the listener")
+        time.sleep(0.7)
+        assert np.abs(listener.heard()).max() > 0.05
 
 
 def test_s30_a_server_that_comes_later_than_we_do_is_waited_for(soundcard: VirtualSoundcard) -> None:
@@ -104,11 +104,11 @@ def test_s34_an_output_moved_to_the_loudspeaker_is_silent_and_taken_back(
         return next((names[i["sink"]] for i in soundcard.list("sink-inputs") if _pid(i) == os.getpid()), "")
 
     ours = next(i for i in soundcard.list("sink-inputs") if _pid(i) == os.getpid())
-    listener = Recording("speaker")
-    soundcard.pactl("move-sink-input", str(ours["index"]), "speaker_sink")
-    # By us, or by the ALSA plug-in, which sometimes connects anew by itself when it is moved.
-    until(lambda: sink() == "pse_mic_sink" and _sounds(denoiser), "the stream to be taken back")
-    heard = listener.end()
+    with Recording("speaker") as listener:
+        soundcard.pactl("move-sink-input", str(ours["index"]), "speaker_sink")
+        # By us, or by the ALSA plug-in, which sometimes connects anew by itself when it is moved.
+        until(lambda: sink() == "pse_mic_sink" and _sounds(denoiser), "the stream to be taken back")
+        heard = listener.heard()
     loud = np.flatnonzero(np.abs(heard) > 0.02)
     assert len(loud) == 0 or (loud[-1] - loud[0]) / 48_000 < 2.0  # a moment, not a howl
 
@@ -162,11 +162,10 @@ def test_s28_s45_nobody_listens_so_the_microphone_is_closed_and_somebody_does_so
         hops = denoiser.snapshot.counters.hops
         time.sleep(0.5)
         assert denoiser.snapshot.counters.hops == hops
-        speaker, listener = Speaking(ROOM.sink, noise(1.0)), Recording()
-        until(lambda: _sounds(denoiser), "sound")
-        time.sleep(0.5)
-        assert np.abs(listener.end()).max() > 0.05
-        speaker.end()
+        with Speaking(ROOM.sink, noise(1.0)), Recording() as listener:
+            until(lambda: _sounds(denoiser), "sound")
+            time.sleep(0.5)
+            assert np.abs(listener.heard()).max() > 0.05
 
 
 def test_s36_after_a_kill_only_our_own_leftovers_are_removed(soundcard: VirtualSoundcard) -> None:

@@ -11,7 +11,7 @@ from pse_stream.streaming.devices.fake import FakeDevice
 from pse_stream.streaming.diagnosis import PAUSE_S, STILL_S
 from pse_stream.streaming.settings import Settings
 
-from .stubs import RATE, noise, shelf, tone
+from .stubs import RATE, Slow, noise, shelf, tone
 
 PINNED = Settings(bypass=True, input="mic")
 
@@ -216,6 +216,20 @@ def test_s38_a_muted_microphone_and_one_that_gives_zeros_are_named_and_kept() ->
     assert denoiser.snapshot.state == "bypassed"
     assert device.opened["input"] == 1
     denoiser.stop()
+
+
+def test_s38_a_mute_is_named_by_a_computer_that_does_not_keep_up_as_well() -> None:
+    device = FakeDevice(source=noise(20.0))
+    engine = Slow(device, lambda _step: 0.012)
+    with Denoiser(Settings(governor="off"), device=device, engines=shelf(auto=lambda: engine)) as denoiser:
+        device.advance(2.0)
+        assert "keep up" in denoiser.snapshot.reason
+        device.say(input_muted=True)
+        device.advance(1.0)
+        assert "muted in the mixer" in denoiser.snapshot.reason
+        device.say(input_muted=False)
+        device.advance(1.0)
+        assert "keep up" in denoiser.snapshot.reason
 
 
 def test_s31_a_hundred_turns_of_the_volume_wheel_reload_nothing_and_are_told_once() -> None:
