@@ -136,13 +136,9 @@ def _inline(level: dict[str, Any]) -> dict[str, Any]:
     states = tomlkit.array()
     for state in level["states"]:
         states.append(_row(state))
-    row = {
-        **level,
-        "input": _row(level["input"]),
-        "states": states.multiline(True),
-        "settings": _row(level["settings"]),
-    }
-    return row if level["settings"] else {name: value for name, value in row.items() if name != "settings"}
+    row = {**level, "input": _row(level["input"]), "states": states.multiline(True)}
+    settings = row.pop("settings")
+    return row | ({"settings": _row(settings)} if settings else {})
 
 
 def _row(table: dict[str, Any]) -> Any:

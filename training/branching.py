@@ -38,18 +38,18 @@ def branched(model: Slim) -> bytes:
     - `branches`, full and slender: (features, state_3, state_4) -> (gains (1, 257), state_3, state_4)
     """
     states = model.zero_states(1)
+    names = [f"state_{k}" for k in range(len(states))]
+    known, layers = names[:3], names[3:]
     spec, features = torch.zeros(1, ENGINE_BINS, 2), torch.zeros(1, ENGINE_BINS)
     settings = {name: torch.tensor([value]) for name, value in model.settings().items()}
-    known = [f"state_{k}" for k in range(3)]
     gate = _traced(_Choice(model), (spec, *settings.values(), *states[:3]), ["spec", *settings, *known],
                    ["wanted", "features", *(f"{name}_out" for name in known)], "gate/")  # fmt: skip
-    inner = ["features", "state_3", "state_4"]
     sides = [
-        _traced(branch, (features, *states[3:]), inner,
-                [f"{side}/{o}" for o in ("gains", "state_3", "state_4")], f"{side}/")
+        _traced(branch, (features, *states[3:]), ["features", *layers],
+                [f"{side}/{o}" for o in ("gains", *layers)], f"{side}/")
         for side, branch in zip(("full", "slender"), model.branches(), strict=True)
     ]  # fmt: skip
-    joined = ["gains", "state_3_out", "state_4_out"]
+    joined = ["gains", *(f"{name}_out" for name in layers)]
     nodes = [
         *gate.node,
         helper.make_node("Greater", ["wanted", "zero"], ["is_wanted"]),
@@ -61,16 +61,14 @@ def branched(model: Slim) -> bytes:
         helper.make_tensor("zero", TensorProto.FLOAT, [1], [0.0]),
         helper.make_tensor("last", TensorProto.INT64, [1], [-1]),
     ]
-    names = [f"state_{k}" for k in range(len(states))]
-    shapes = [state.shape for state in states]
     tensor = helper.make_tensor_value_info
     graph = helper.make_graph(
         nodes, "branched",
         [tensor("spec", TensorProto.FLOAT, spec.shape)]
         + [tensor(n, TensorProto.FLOAT, value.shape) for n, value in settings.items()]
-        + [tensor(n, TensorProto.FLOAT, s) for n, s in zip(names, shapes, strict=True)],
+        + [tensor(n, TensorProto.FLOAT, state.shape) for n, state in zip(names, states, strict=True)],
         [tensor("spec_out", TensorProto.FLOAT, spec.shape)]
-        + [tensor(f"{n}_out", TensorProto.FLOAT, s) for n, s in zip(names, shapes, strict=True)],
+        + [tensor(f"{n}_out", TensorProto.FLOAT, state.shape) for n, state in zip(names, states, strict=True)],
         [*gate.initializer, *constants],
     )  # fmt: skip
     joint = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
@@ -91,7 +89,7 @@ def _traced(
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracing exporter announces its age
         torch.onnx.export(
-            network.eval(), inputs, buffer, dynamo=False, opset_version=OPSET, input_names=names,
+            network, inputs, buffer, dynamo=False, opset_version=OPSET, input_names=names,
             output_names=outputs,
         )  # fmt: skip
     graph = onnx.load_from_string(buffer.getvalue()).graph

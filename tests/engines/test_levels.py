@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from scipy.ndimage import maximum_filter1d
 
 from pse_stream.dsp.spec import ENGINE_RATE, Complex64s, STFTSpec
 from pse_stream.dsp.stft import inverse
@@ -33,7 +32,9 @@ from .networks import GAIN_STATES, counting_graph, frames, gain_graph, package
 
 SCALABLE = [e.info for e in available() if e.origin == "package" and e.info is not None and len(e.info.levels) > 1]
 BLAME_HOPS = 18  # 0.14 s after a wish: a change takes 12 hops, the transform overlaps by one
-NEAR_HOPS = 5  # what an unswitched level does two hops sooner or later is no fault of a change
+MOST_DB_IN_NOISE = 1.5  # that one change of 150 may move loudness per hop beyond what the unswitched levels do
+# What slim's gate saved up before a change it spends after it: a miss, told of in docs/levels.md.
+MISSED_DB_IN_NOISE = {"slim": 1.7}
 
 
 @pytest.mark.parametrize("info", SCALABLE, ids=lambda info: info.id)
@@ -75,27 +76,23 @@ def test_no_change_of_level_clicks(info: EngineInfo) -> None:
     marks, frames, alone = switched(info.id)
     grid = STFTSpec(ENGINE_RATE)
     steps = [np.abs(np.diff(inverse(x, grid, (len(x) - 1) * grid.hop))) for x in (frames, *alone)]
-    larger = []
     for at, heard in marks:
         part = slice(at * grid.hop, (at + BLAME_HOPS) * grid.hop)
-        larger.append(steps[0][part].max() / max(steps[1 + k][part].max() for k in heard))
-    # A gate with another past may open a little sooner or later where speech begins; a click is several times 1.
-    assert np.percentile(larger, 95) < 1.25 and max(larger) < 2.0
+        assert steps[0][part].max() < 1.25 * max(steps[1 + k][part].max() for k in heard)
 
 
 @pytest.mark.parametrize("info", SCALABLE, ids=lambda info: info.id)
 def test_no_change_of_level_steps_in_loudness(info: EngineInfo) -> None:
     marks, frames, alone = switched(info.id)
     steps = [np.abs(np.diff(_loudness_db(x))) for x in (frames, *alone)]
-    steps[1:] = [maximum_filter1d(step, NEAR_HOPS) for step in steps[1:]]
     speech, noise = [], []
     for at, heard in marks:
         part = slice(at, at + BLAME_HOPS)
-        more = float((steps[0][part] - np.max([steps[1 + k][part] for k in heard], axis=0)).max())
-        (noise if at > len(frames) // 2 + GLIDE_HOPS else speech).append(more)
-    # What is left of a noise moves by 2 dB per hop now and then, and speech that begins by 5: no level is at rest.
-    for found in (speech, noise):
-        assert np.percentile(found, 95) < 1.0 and max(found) < 1.8
+        found = float((steps[0][part] - np.max([steps[1 + k][part] for k in heard], axis=0)).max())
+        (noise if at > len(frames) // 2 + GLIDE_HOPS else speech).append(found)
+    assert np.percentile(noise, 95) < 1.0 and max(noise) < MISSED_DB_IN_NOISE.get(info.id, MOST_DB_IN_NOISE)
+    # Where speech begins or ends loudness moves by 5 dB per hop, and a fade makes 6 of them now and then.
+    assert np.percentile(speech, 95) < 1.0 and max(speech) < 1.8
 
 
 def _loudness_db(frames: Complex64s) -> np.ndarray:

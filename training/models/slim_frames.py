@@ -26,6 +26,9 @@ class FullFrame(nn.Module):
         Channels at the front.
     """
 
+    held_0: Tensor
+    held_1: Tensor
+
     def __init__(self, gru: nn.GRU, head: nn.Linear, narrow: int) -> None:
         super().__init__()
         self.gru, self.head = gru, head
@@ -37,12 +40,20 @@ class FullFrame(nn.Module):
         width = self.gru.hidden_size
         x, first = play_gru(self.gru, x, first[:, :width])
         x, second = play_gru(self.gru, x, second[:, :width], layer=1)
-        gains = torch.sigmoid(self.head(x))
-        return gains, with_held(first, self.get_buffer("held_0")), with_held(second, self.get_buffer("held_1"))
+        return torch.sigmoid(self.head(x)), with_held(first, self.held_0), with_held(second, self.held_1)
 
 
 class SlenderFrame(nn.Module):
     """Only the channels at the front are computed; the others hold. Parameters as `FullFrame`."""
+
+    w_0: Tensor  # in ONNX's layout, as `FrontGRU` takes them
+    w_1: Tensor
+    r_0: Tensor
+    r_1: Tensor
+    b_0: Tensor
+    b_1: Tensor
+    head: Tensor
+    head_bias: Tensor
 
     def __init__(self, gru: nn.GRU, head: nn.Linear, narrow: int) -> None:
         super().__init__()
@@ -57,15 +68,15 @@ class SlenderFrame(nn.Module):
 
     def forward(self, x: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `FullFrame.forward`."""
-        n, sums, weights = self.narrow, 3 * self.narrow, dict(self.named_buffers())
+        n, sums = self.narrow, 3 * self.narrow
         h, others, own, between = first.split([n, self.behind, sums, sums], dim=1)
-        told = torch.cat([torch.zeros_like(own), own], dim=1) + weights["b_0"]
-        x = FrontGRU.apply(x, h, weights["w_0"], weights["r_0"], told)
+        told = torch.cat([torch.zeros_like(own), own], dim=1) + self.b_0
+        x = FrontGRU.apply(x, h, self.w_0, self.r_0, told)
         first = torch.cat([x, others, own, between], dim=1)
         h, others, own, heard = second.split([n, self.behind, sums, N_BINS], dim=1)
-        told = torch.cat([between, own], dim=1) + weights["b_1"]
-        x = FrontGRU.apply(x, h, weights["w_1"], weights["r_1"], told)
-        gains = torch.sigmoid(torch.addmm(heard + weights["head_bias"], x, weights["head"]))
+        told = torch.cat([between, own], dim=1) + self.b_1
+        x = FrontGRU.apply(x, h, self.w_1, self.r_1, told)
+        gains = torch.sigmoid(torch.addmm(heard + self.head_bias, x, self.head))
         return gains, first, torch.cat([x, others, own, heard], dim=1)
 
 
