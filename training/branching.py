@@ -34,7 +34,7 @@ class _Choice(torch.nn.Module):
 def branched(model: Slim) -> bytes:
     """The graph spec, share, start, state_0.. -> spec_out, state_0_out.. of a network that chooses, from
 
-    - `choose`: (spec, share, start, state_0, .., state_2) -> (wanted, features, state_0, .., state_2); full above zero
+    - `choose`: (spec, share, start, state_0, .., state_2) -> (opened, features, state_0, .., state_2); open is full
     - `branches`, full and slender: (features, state_3, state_4) -> (gains (1, 257), state_3, state_4)
     """
     states = model.zero_states(1)
@@ -43,7 +43,7 @@ def branched(model: Slim) -> bytes:
     spec, features = torch.zeros(1, ENGINE_BINS, 2), torch.zeros(1, ENGINE_BINS)
     settings = {name: torch.tensor([value]) for name, value in model.settings().items()}
     gate = _traced(_Choice(model), (spec, *settings.values(), *states[:3]), ["spec", *settings, *known],
-                   ["wanted", "features", *(f"{name}_out" for name in known)], "gate/")  # fmt: skip
+                   ["opened", "features", *(f"{name}_out" for name in known)], "gate/")  # fmt: skip
     sides = [
         _traced(branch, (features, *states[3:]), ["features", *layers],
                 [f"{side}/{o}" for o in ("gains", *layers)], f"{side}/")
@@ -52,14 +52,9 @@ def branched(model: Slim) -> bytes:
     joined = ["gains", *(f"{name}_out" for name in layers)]
     nodes = [
         *gate.node,
-        helper.make_node("Greater", ["wanted", "zero"], ["is_wanted"]),
-        helper.make_node("If", ["is_wanted"], joined, then_branch=_inside(sides[0]), else_branch=_inside(sides[1])),
+        helper.make_node("If", ["opened"], joined, then_branch=_inside(sides[0]), else_branch=_inside(sides[1])),
         helper.make_node("Unsqueeze", ["gains", "last"], ["gains_3"]),
         helper.make_node("Mul", ["spec", "gains_3"], ["spec_out"]),
-    ]
-    constants = [
-        helper.make_tensor("zero", TensorProto.FLOAT, [1], [0.0]),
-        helper.make_tensor("last", TensorProto.INT64, [1], [-1]),
     ]
     tensor = helper.make_tensor_value_info
     graph = helper.make_graph(
@@ -69,7 +64,7 @@ def branched(model: Slim) -> bytes:
         + [tensor(n, TensorProto.FLOAT, state.shape) for n, state in zip(names, states, strict=True)],
         [tensor("spec_out", TensorProto.FLOAT, spec.shape)]
         + [tensor(f"{n}_out", TensorProto.FLOAT, state.shape) for n, state in zip(names, states, strict=True)],
-        [*gate.initializer, *constants],
+        [*gate.initializer, helper.make_tensor("last", TensorProto.INT64, [1], [-1])],
     )  # fmt: skip
     joint = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
     onnx.checker.check_model(joint)

@@ -24,10 +24,7 @@ def slim(restless: bool = True):
     if restless:
         with torch.no_grad():
             net.gate_out.weight.mul_(30.0)
-            cut, states = net.at_level(0), net.zero_states(1)
-            share, start = torch.tensor([0.5]), torch.zeros(1)
-            logits = [cut.choose(frame[None], share, start, *states[:3])[0] for frame in frames(40)[0]]
-            net.gate_out.bias.sub_(torch.cat(logits).median())
+            net.gate_out.bias.add_(1.5)
     return net
 
 

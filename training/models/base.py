@@ -6,6 +6,7 @@ sequences in training, `step` for one frame in export. Tests hold them equal.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -90,20 +91,24 @@ class SpectralNet(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
 
-def play_gru(gru: nn.GRU, x: Tensor, state: Tensor, layer: int = 0) -> tuple[Tensor, Tensor]:
+def play_gru(gru: nn.GRU, x: Tensor, state: Tensor, layer: int = 0) -> Tensor:
     """One frame through one layer, (1, width) each, as one GRU operator: quicker than spelt-out gates.
 
     The tracing exporter writes PyTorch's variant (`linear_before_reset`); others are known to pick the wrong one, and
     `export.check` would find it out.
     """
     weights = [getattr(gru, f"{name}_l{layer}") for name in GRU_WEIGHTS]
-    y, hidden = torch.gru(x.unsqueeze(0), state.unsqueeze(0), weights, True, 1, 0.0, False, False, False)
-    return y[0], hidden[0]
+    _, hidden = torch.gru(x.unsqueeze(0), state.unsqueeze(0), weights, True, 1, 0.0, False, False, False)
+    return hidden[0]  # of a single frame that is the output too
+
+
+LOG_FLOOR = 1e-5  # of the power, relative to the running level
+LOG_SCALE = 0.5 / math.log(10.0)
 
 
 def log_features(spec: Tensor, level: Tensor) -> Tensor:
     """0.5 log10(|X|^2 / P + 1e-5) for spec (..., 257, 2) and level (...); returns (..., 257)."""
-    return 0.5 * torch.log10(spec.square().sum(-1) / level.unsqueeze(-1) + 1e-5)
+    return LOG_SCALE * torch.log(spec.square().sum(-1) / level.unsqueeze(-1) + LOG_FLOOR)
 
 
 def compressed_features(spec: Tensor, level: Tensor) -> Tensor:

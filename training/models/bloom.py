@@ -158,9 +158,8 @@ class Bloom(SpectralNet):
         new = [level_state]
         for index in range(self.depth):
             h = self._widen(index, h, x)
-            refined, last = play_gru(self.blocks[index], h, states[1 + index])
-            h = h + refined
-            new.append(last)
+            new.append(play_gru(self.blocks[index], h, states[1 + index]))
+            h = h + new[-1]
         assert h is not None
         return (self._masked(spec, h, self.depth - 1), *new)
 

@@ -65,8 +65,8 @@ class StepNet(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One frame, (1, 257)."""
         h = self._heard(x, hint, before)
-        refined, last = play_gru(self.block, h, state)
-        return torch.sigmoid(self.head(h + refined)), last, h + refined
+        last = play_gru(self.block, h, state)
+        return torch.sigmoid(self.head(h + last)), last, h + last
 
     def _heard(self, x: Tensor, hint: Tensor, before: Tensor | None) -> Tensor:
         h: Tensor = self.view(x) + hint

@@ -77,8 +77,8 @@ class GRUMasker(SpectralNet):
         x = (self.features(spec, level[:, 0]) - self.mean) / self.spread  # (1, 257)
         new = [level_state]
         for layer in range(self.layers):
-            x, hidden = play_gru(self.gru, x, states[1 + layer], layer)
-            new.append(hidden)
+            x = play_gru(self.gru, x, states[1 + layer], layer)
+            new.append(x)
         gains = torch.sigmoid(self.head(x))
         return (spec * gains.unsqueeze(-1), *new)
 

@@ -54,10 +54,11 @@ def opened_frames(logits: Tensor, threshold: Tensor, share: float) -> tuple[Tens
     return (above > 0).to(soft.dtype) + soft - soft.detach(), new.unsqueeze(-1)
 
 
-def quota_step(logit: Tensor, threshold: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """The same for one frame in plain tensor operations, for export: how far above (above zero is open), threshold.
+def quota_step(logit: Tensor, threshold: Tensor, start: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for one frame in plain tensor operations, for export: open or not, and the threshold after it.
 
-    All are (1, 1), `share` (1,). That may be 1 here: all frames are open then, and the threshold rests.
+    All are (1, 1), `start` and `share` (1,). The threshold counts from `start`. If that is out of every logit's reach
+    and `share` 1, all frames are open and the threshold rests.
     """
-    above = torch.where(share < 1.0, logit - threshold, share)
-    return above, threshold + RATE * ((above > 0).to(above.dtype) - share)
+    opened = logit > threshold + start
+    return opened, threshold + RATE * (opened.to(logit.dtype) - share)

@@ -22,7 +22,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pse_stream.training.models.base import GRU_WEIGHTS, N_BINS, Lesson, SpectralNet, log_features
+from pse_stream.training.models.base import (
+    GRU_WEIGHTS,
+    LOG_FLOOR,
+    LOG_SCALE,
+    N_BINS,
+    Lesson,
+    SpectralNet,
+    log_features,
+)
 from pse_stream.training.models.gated_gru import gated_gru
 from pse_stream.training.models.level import level_step, running_level
 from pse_stream.training.models.quota import opened_frames, quota_step
@@ -33,6 +41,7 @@ _BANDS = 16  # what the gate sees of a frame
 _GATE_UNITS = 12
 _DECAY = math.exp(-1.0 / (125 * 0.25))  # the gate's memory: 0.25 s
 _BOUND = 1.5  # of the gate's logits: else they grow until the threshold, which follows slowly, means nothing to them
+_OUT_OF_REACH = -100.0  # a start of the threshold that every logit is above
 _START_RATE = 0.02  # per update: the threshold of a fresh stream follows those that streams were left with
 _CHEAPEST_SHARE = 0.5  # of the sequences in training: what is asked of the fewest channels is the hardest
 
@@ -58,7 +67,7 @@ class Slim(SpectralNet):
         self.n_levels = len(shares)
         self.level = self.n_levels - 1
         # Running level; the gate's recent bands; its threshold; each layer, and what is heard of channels that hold.
-        self.state_shapes = [(2,), (_BANDS,), (1,), (width + 6 * narrow,), (width + 3 * narrow + N_BINS,)]
+        self.state_shapes = [(2,), (_BANDS,), (1,), (width + 6 * narrow,), (width + 6 * narrow + N_BINS,)]
         self.register_buffer("mean", torch.zeros(N_BINS))
         self.register_buffer("spread", torch.ones(N_BINS))
         self.register_buffer("bands", _bands())
@@ -99,7 +108,8 @@ class Slim(SpectralNet):
 
     def settings(self) -> dict[str, float]:
         """The share of frames that may be computed in full, and where the gate's threshold begins."""
-        return {"share": self.full_frames()[self.level], "start": float(self.starts[self.level])}
+        start = float(self.starts[self.level]) if self.level < self.n_levels - 1 else _OUT_OF_REACH
+        return {"share": self.full_frames()[self.level], "start": start}
 
     def features(self, spec: Tensor, level: Tensor) -> Tensor:
         """Log spectrum relative to the running level; (..., 257)."""
@@ -139,7 +149,7 @@ class Slim(SpectralNet):
                 hidden[layer] = y[:, -1]
         clean = spec * torch.sigmoid(self.head(y)).unsqueeze(-1)
         held = held_sums(self.gru, self.head, self.narrow)
-        return clean, [level_state, recent[:, -1], threshold, *map(with_held, hidden, held)], opened
+        return clean, [level_state, recent[:, -1], threshold, *with_held(hidden, held)], opened
 
     def _gated_layer(self, layer: int, x: Tensor, start: Tensor, opened: Tensor) -> Tensor:
         """One GRU layer over time; `opened` (batch, time) says whether channels behind `narrow` are computed."""
@@ -166,28 +176,38 @@ class Slim(SpectralNet):
     def step(self, spec: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """One frame; a trace of it holds only the branch that was taken, so the exporter joins its parts."""
         share, start = (torch.tensor([value]) for value in self.settings().values())
-        wanted, x, *known = self.choose(spec, share, start, *states[:3])
+        opened, x, *known = self.choose(spec, share, start, *states[:3])
         full, slender = self.branches()
-        gains, *hidden = (full if bool(wanted > 0) else slender)(x, *states[3:])
+        gains, *hidden = (full if bool(opened) else slender)(x, *states[3:])
         return (spec * gains.unsqueeze(-1), *known, *hidden)
 
     def choose(self, spec: Tensor, share: Tensor, start: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """How far the gate is above its threshold (1, 1), features (1, 257), and the first three states.
+        """Whether the gate opens (1, 1), what the branches hear (1, 257), and the first three states.
 
-        `share` (1,) is that of the frames that may be computed in full; at 1 all are, and the threshold rests. `start`
-        (1,) is where that begins.
+        `share` and `start`, (1,), are the `settings`. The branches hear a plain logarithm: to standardise it is a part
+        of the weights, as every operator costs as much as the products of a narrow layer.
         """
         level, recent, threshold = states
         running, level_state = level_step(spec, level)
-        x = (self.features(spec, running[:, 0]) - self.mean) / self.spread
-        seen = x @ self.bands
+        x = torch.log(spec.square().sum(-1) / running + LOG_FLOOR)
+        scale, shift = self._standard()
+        seen = torch.addmm(shift @ self.bands, x, scale.unsqueeze(-1) * self.bands)
         recent = seen + _DECAY * (recent - seen)
-        wanted, threshold = quota_step(self._gate(seen, recent) - start, threshold, share)
-        return wanted, x, level_state, recent, threshold
+        opened, threshold = quota_step(self._gate(seen, recent), threshold, start, share)
+        return opened, x, level_state, recent, threshold
 
     def branches(self) -> tuple[FullFrame, SlenderFrame]:
         """What plays a frame with all channels, and with those at the front; the weights are as they are now."""
-        return FullFrame(self.gru, self.head, self.narrow), SlenderFrame(self.gru, self.head, self.narrow)
+        gru = copy.deepcopy(self.gru)
+        scale, shift = self._standard()
+        with torch.no_grad():
+            gru.bias_ih_l0 += gru.weight_ih_l0 @ shift
+            gru.weight_ih_l0 *= scale
+        return FullFrame(gru, self.head, self.narrow), SlenderFrame(gru, self.head, self.narrow)
+
+    def _standard(self) -> tuple[Tensor, Tensor]:
+        """What makes standardised features of logarithms: a factor and a summand, (257,)."""
+        return LOG_SCALE / self.spread, -self.mean / self.spread
 
     def macs_per_frame(self) -> int:
         """The mean over frames: the gate, the narrow network, and the rest in the target's share of frames."""

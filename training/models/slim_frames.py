@@ -1,10 +1,12 @@
 """One frame of a slim network, in full and with only the channels at the front: weights laid out for playing.
 
-A layer's state is its channels, and after them what others hear of those behind the front. In a slender frame that is
-known: it is a part of the biases.
+A layer's state is its channels, and after them what is heard of those behind the front: in a slender frame that is
+known, a part of the biases.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,19 +30,21 @@ class FullFrame(nn.Module):
 
     held_0: Tensor
     held_1: Tensor
+    held_2: Tensor
 
     def __init__(self, gru: nn.GRU, head: nn.Linear, narrow: int) -> None:
         super().__init__()
         self.gru, self.head = gru, head
-        for layer, held in enumerate(held_sums(gru, head, narrow)):
-            self.register_buffer(f"held_{layer}", held)
+        for index, held in enumerate(held_sums(gru, head, narrow)):
+            self.register_buffer(f"held_{index}", held)
 
     def forward(self, x: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features (1, 257) and both layers' states -> gains (1, 257) and the new states."""
         width = self.gru.hidden_size
-        x, first = play_gru(self.gru, x, first[:, :width])
-        x, second = play_gru(self.gru, x, second[:, :width], layer=1)
-        return torch.sigmoid(self.head(x)), with_held(first, self.held_0), with_held(second, self.held_1)
+        first = play_gru(self.gru, x, first[:, :width])
+        second = play_gru(self.gru, first, second[:, :width], layer=1)
+        held = (self.held_0, self.held_1, self.held_2)
+        return (torch.sigmoid(self.head(second)), *with_held([first, second], held))
 
 
 class SlenderFrame(nn.Module):
@@ -68,34 +72,37 @@ class SlenderFrame(nn.Module):
 
     def forward(self, x: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `FullFrame.forward`."""
-        n, sums = self.narrow, 3 * self.narrow
-        h, others, own, between = first.split([n, self.behind, sums, sums], dim=1)
-        told = torch.cat([torch.zeros_like(own), own], dim=1) + self.b_0
-        x = FrontGRU.apply(x, h, self.w_0, self.r_0, told)
-        first = torch.cat([x, others, own, between], dim=1)
-        h, others, own, heard = second.split([n, self.behind, sums, N_BINS], dim=1)
-        told = torch.cat([between, own], dim=1) + self.b_1
-        x = FrontGRU.apply(x, h, self.w_1, self.r_1, told)
+        front, told = [self.narrow, self.behind], 6 * self.narrow
+        h, others, held = first.split([*front, told], dim=1)
+        x = FrontGRU.apply(x, h, self.w_0, self.r_0, held + self.b_0)
+        first = torch.cat([x, others, held], dim=1)
+        h, others, held, heard = second.split([*front, told, N_BINS], dim=1)
+        x = FrontGRU.apply(x, h, self.w_1, self.r_1, held + self.b_1)
         gains = torch.sigmoid(torch.addmm(heard + self.head_bias, x, self.head))
-        return gains, first, torch.cat([x, others, own, heard], dim=1)
+        return gains, first, torch.cat([x, others, held, heard], dim=1)
 
 
-def held_sums(gru: nn.GRU, head: nn.Linear, narrow: int) -> tuple[Tensor, Tensor]:
-    """What is heard of a layer's channels behind the front; (width, 6 * narrow) and (width, 3 * narrow + 257).
+def held_sums(gru: nn.GRU, head: nn.Linear, narrow: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights of what is heard of a layer's channels behind the front, (width, ..).
 
-    Of the first layer: its own front channels' sums, then those of the second. Of the second: its own, then the logits.
+    Of the first layer by its own front channels and by those of the second; of the second by its own and the head.
     """
-    first = [front_rows(gru, name, narrow) for name in ("weight_hh_l0", "weight_ih_l1")]
-    second = [front_rows(gru, "weight_hh_l1", narrow), head.weight.detach()]
-    held = [torch.cat(parts).t().clone() for parts in (first, second)]
-    for matrix in held:
+    second = torch.cat([front_rows(gru, "weight_hh_l1", narrow), head.weight.detach()])
+    held = [front_rows(gru, name, narrow) for name in ("weight_hh_l0", "weight_ih_l1")] + [second]
+    first, between, second = (weights.t().clone() for weights in held)
+    for matrix in (first, between, second):
         matrix[:narrow] = 0.0  # the front speaks for itself
-    return held[0], held[1]
+    return first, between, second
 
 
-def with_held(channels: Tensor, held: Tensor) -> Tensor:
-    """A layer's state after a full frame."""
-    return torch.cat([channels, channels @ held], dim=1)
+def with_held(hidden: Sequence[Tensor], held: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Both layers' states after a full frame: channels, what adds to the biases of a GRU, and to those of the head."""
+    (first, second), (own, between, after) = hidden, held
+    said = first @ own
+    return (
+        torch.cat([first, torch.zeros_like(said), said], dim=1),  # nothing holds in what the first layer hears
+        torch.cat([second, first @ between, second @ after], dim=1),
+    )
 
 
 def front_rows(gru: nn.GRU, name: str, narrow: int) -> Tensor:
