@@ -82,6 +82,18 @@ def test_a_new_exit_begins_close_to_the_one_before_it():
     assert (warm - near).norm() < 0.5 * (cold - near).norm()
 
 
+@torch.no_grad()
+def test_a_rival_may_begin_as_the_first_blocks_of_a_deeper_network():
+    net = bloom()
+    rival = build(family="bloom", widths=WIDTHS[:2], stage=-1)
+    rival.begin_with(net.state_dict())
+    spec = frames(20)
+    expected, _ = net.at_level(1)(spec, net.at_level(1).zero_states(1))
+    assert torch.equal(rival(spec, rival.zero_states(1))[0], expected)
+    with pytest.raises(RuntimeError, match="Missing"):
+        net.begin_with(rival.state_dict())
+
+
 def test_levels_cost_more_with_depth_and_the_rival_is_the_last_of_them():
     net, rival = bloom(), bloom(stage=-1)
     macs = [net.at_level(k).macs_per_frame() for k in range(3)]

@@ -69,8 +69,12 @@ class Bloom(SpectralNet):
                 self.heads[index].requires_grad_(False)
 
     def begin_with(self, weights: dict[str, Tensor]) -> None:
-        """A new exit begins as the one before it: its head reads the same channels with the same weights."""
-        super().begin_with(weights)
+        """A new exit begins as the one before it: its head reads the same channels with the same weights.
+
+        A rival may begin as the first blocks of a deeper network.
+        """
+        own = self.state_dict() if self.stage == -1 else weights
+        super().begin_with({name: value for name, value in weights.items() if name in own})
         if self.stage < 2:
             return
         before, now = self.heads[self.stage - 2], self.heads[self.stage - 1]
