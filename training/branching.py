@@ -32,9 +32,9 @@ class _Choice(torch.nn.Module):
 
 
 def branched(model: Slim) -> bytes:
-    """The graph spec, share, start, state_0.. -> spec_out, state_0_out.. of a network that chooses, from
+    """The graph spec, settings, state_0.. -> spec_out, state_0_out.. of a network that chooses, from
 
-    - `choose`: (spec, share, start, state_0, .., state_2) -> (opened, features, state_0, .., state_2); open is full
+    - `choose`: (spec, settings, state_0, .., state_2) -> (opened, features, state_0, .., state_2); open is full
     - `branches`, full and slender: (features, state_3, state_4) -> (gains (1, 257), state_3, state_4)
     """
     states = model.zero_states(1)

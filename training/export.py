@@ -165,8 +165,8 @@ def export(
             name=model.level_name(k), file=file, macs_per_second=float(net.macs_per_frame() * 125),
             parameters=net.parameter_count(), input=Tensor("spec", (1, ENGINE_BINS, 2)), output="spec_out",
             states=tuple(
-                # One network, cut off at several places: a state is the same thing in every level that has it.
-                State(input=f"state_{i}", output=f"state_{i}_out", shape=(1, *shape), shared=len(nets) > 1)
+                # One network, cut off at several places: most states are the same thing in every level that has them.
+                State(f"state_{i}", f"state_{i}_out", (1, *shape), shared=len(nets) > 1 and i not in net.own_states)
                 for i, shape in enumerate(net.state_shapes)
             ),
             settings=net.settings(),

@@ -32,9 +32,6 @@ from .networks import GAIN_STATES, counting_graph, frames, gain_graph, package
 
 SCALABLE = [e.info for e in available() if e.origin == "package" and e.info is not None and len(e.info.levels) > 1]
 BLAME_HOPS = 18  # 0.14 s after a wish: a change takes 12 hops, the transform overlaps by one
-MOST_DB_IN_NOISE = 1.5  # that one change of 150 may move loudness per hop beyond what the unswitched levels do
-# What slim's gate saved up before a change it spends after it: a miss, told of in docs/levels.md.
-MISSED_DB_IN_NOISE = {"slim": 1.7}
 
 
 @pytest.mark.parametrize("info", SCALABLE, ids=lambda info: info.id)
@@ -90,7 +87,7 @@ def test_no_change_of_level_steps_in_loudness(info: EngineInfo) -> None:
         part = slice(at, at + BLAME_HOPS)
         found = float((steps[0][part] - np.max([steps[1 + k][part] for k in heard], axis=0)).max())
         (noise if at > len(frames) // 2 + GLIDE_HOPS else speech).append(found)
-    assert np.percentile(noise, 95) < 1.0 and max(noise) < MISSED_DB_IN_NOISE.get(info.id, MOST_DB_IN_NOISE)
+    assert np.percentile(noise, 95) < 1.0 and max(noise) < 1.5
     # Where speech begins or ends loudness moves by 5 dB per hop, and a fade makes 6 of them now and then.
     assert np.percentile(speech, 95) < 1.0 and max(speech) < 1.8
 

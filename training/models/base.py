@@ -29,6 +29,7 @@ class SpectralNet(nn.Module):
     """Base of all families: spectrum in, spectrum out, all-zero state = fresh start."""
 
     state_shapes: list[tuple[int, ...]]  # of one stream, without the batch axis
+    own_states: tuple[int, ...] = ()  # which of these mean something else at every level
     n_levels: int = 1  # quality steps, cheapest first
     lookahead: int = 0  # the frame that comes out is the one that went in this many steps ago
     mean: Tensor  # of the features

@@ -25,7 +25,7 @@ def _running(power, level, count, out):
         for i in range(time):
             a = min(_DECAY, t / (t + 1.0))
             p = max(a * p + (1.0 - a) * power[b, i], _FLOOR)
-            t = min(t + 1.0, 1000.0)
+            t += 1.0
             out[b, i] = p
         level[b], count[b] = p, t
 
@@ -70,4 +70,4 @@ def level_step(spec: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     level, count = state[:, 0:1], state[:, 1:2]
     a = torch.clamp(count / (count + 1.0), max=_DECAY)
     level = torch.clamp(power + a * (level - power), min=_FLOOR)
-    return level, torch.cat([level, torch.clamp(count + 1.0, max=1000.0)], dim=1)
+    return level, torch.cat([level, count + 1.0], dim=1)

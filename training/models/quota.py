@@ -54,11 +54,15 @@ def opened_frames(logits: Tensor, threshold: Tensor, share: float) -> tuple[Tens
     return (above > 0).to(soft.dtype) + soft - soft.detach(), new.unsqueeze(-1)
 
 
-def quota_step(logit: Tensor, threshold: Tensor, start: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+def quota_settings(share: float, start: float) -> dict[str, float]:
+    """What `quota_step` needs to keep `share`, with a threshold that counts from `start`."""
+    return {"start": start, "rise": RATE * (1.0 - share), "fall": -RATE * share}
+
+
+def quota_step(logit: Tensor, threshold: Tensor, start: Tensor, rise: Tensor, fall: Tensor) -> tuple[Tensor, Tensor]:
     """The same for one frame in plain tensor operations, for export: open or not, and the threshold after it.
 
-    All are (1, 1), `start` and `share` (1,). The threshold counts from `start`. If that is out of every logit's reach
-    and `share` 1, all frames are open and the threshold rests.
+    All are (1, 1), the settings (1,).
     """
     opened = logit > threshold + start
-    return opened, threshold + RATE * (opened.to(logit.dtype) - share)
+    return opened, threshold + torch.where(opened, rise, fall)

@@ -33,7 +33,7 @@ from pse_stream.training.models.base import (
 )
 from pse_stream.training.models.gated_gru import gated_gru
 from pse_stream.training.models.level import level_step, running_level
-from pse_stream.training.models.quota import opened_frames, quota_step
+from pse_stream.training.models.quota import opened_frames, quota_settings, quota_step
 from pse_stream.training.models.recurrence import scan
 from pse_stream.training.models.slim_frames import FullFrame, SlenderFrame, held_sums, with_held
 
@@ -56,6 +56,8 @@ class Slim(SpectralNet):
     shares : list of float
         Mean share of computed channels at each level, rising; the last must be 1.
     """
+
+    own_states = (2,)  # what was saved up under one budget is not spent under another
 
     def __init__(
         self, width: int = 256, narrow: int = 32, shares: list[float] | tuple[float, ...] = (0.25, 0.5, 1.0)
@@ -107,9 +109,10 @@ class Slim(SpectralNet):
         return f"{round(100 * self.shares[level])} % of the channels"
 
     def settings(self) -> dict[str, float]:
-        """The share of frames that may be computed in full, and where the gate's threshold begins."""
-        start = float(self.starts[self.level]) if self.level < self.n_levels - 1 else _OUT_OF_REACH
-        return {"share": self.full_frames()[self.level], "start": start}
+        """Where the gate's threshold begins, and how far it moves with every frame."""
+        if self.level == self.n_levels - 1:
+            return {"start": _OUT_OF_REACH, "rise": 0.0, "fall": 0.0}
+        return quota_settings(self.full_frames()[self.level], float(self.starts[self.level]))
 
     def features(self, spec: Tensor, level: Tensor) -> Tensor:
         """Log spectrum relative to the running level; (..., 257)."""
@@ -175,25 +178,25 @@ class Slim(SpectralNet):
 
     def step(self, spec: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """One frame; a trace of it holds only the branch that was taken, so the exporter joins its parts."""
-        share, start = (torch.tensor([value]) for value in self.settings().values())
-        opened, x, *known = self.choose(spec, share, start, *states[:3])
+        settings = [torch.tensor([value]) for value in self.settings().values()]
+        opened, x, *known = self.choose(spec, *settings, *states[:3])
         full, slender = self.branches()
         gains, *hidden = (full if bool(opened) else slender)(x, *states[3:])
         return (spec * gains.unsqueeze(-1), *known, *hidden)
 
-    def choose(self, spec: Tensor, share: Tensor, start: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+    def choose(self, spec: Tensor, *settings_and_states: Tensor) -> tuple[Tensor, ...]:
         """Whether the gate opens (1, 1), what the branches hear (1, 257), and the first three states.
 
-        `share` and `start`, (1,), are the `settings`. The branches hear a plain logarithm: to standardise it is a part
-        of the weights, as every operator costs as much as the products of a narrow layer.
+        The branches hear a plain logarithm: to standardise it is a part of the weights, as every operator costs as
+        much as the products of a narrow layer.
         """
-        level, recent, threshold = states
+        *settings, level, recent, threshold = settings_and_states
         running, level_state = level_step(spec, level)
         x = torch.log(spec.square().sum(-1) / running + LOG_FLOOR)
         scale, shift = self._standard()
         seen = torch.addmm(shift @ self.bands, x, scale.unsqueeze(-1) * self.bands)
         recent = seen + _DECAY * (recent - seen)
-        opened, threshold = quota_step(self._gate(seen, recent), threshold, start, share)
+        opened, threshold = quota_step(self._gate(seen, recent), threshold, *settings)
         return opened, x, level_state, recent, threshold
 
     def branches(self) -> tuple[FullFrame, SlenderFrame]:

@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pse_stream.training.models.base import N_BINS
+from pse_stream.training.models.base import GRU_WEIGHTS, N_BINS
 
 BLOCK_HOPS = 32  # 256 ms
 STRIDE = 4  # every fourth frame is looked at
@@ -84,8 +84,7 @@ class VoiceNet(nn.Module):
         x = x.transpose(0, 1)  # (time, batch 1, bands)
         new = [torch.cat([now, count], dim=1)]
         for layer, state in enumerate((first, second)):
-            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            weights = [getattr(self.gru, f"{name}_l{layer}") for name in names]
+            weights = [getattr(self.gru, f"{name}_l{layer}") for name in GRU_WEIGHTS]
             x, hidden = torch.gru(x, state.unsqueeze(0), weights, True, 1, 0.0, False, False, False)
             new.append(hidden[0])
         voice, presence, snr = self._read(x[:, 0])
@@ -105,7 +104,7 @@ def _level(power: Tensor, level: Tensor, count: Tensor) -> tuple[Tensor, Tensor]
     """Running level (batch, 1) after a block of band powers (batch, 8, 72), and the block count."""
     now = power.sum(-1).mean(-1, keepdim=True) / N_BINS
     a = torch.clamp(count / (count + 1.0), max=_DECAY)
-    return torch.clamp(now + a * (level - now), min=_FLOOR), torch.clamp(count + 1.0, max=1000.0)
+    return torch.clamp(now + a * (level - now), min=_FLOOR), count + 1.0
 
 
 def pooled(voice: Tensor, presence: Tensor) -> Tensor:
