@@ -77,7 +77,7 @@ class TuiApp(WishingApp):
     #devices { height: 2; }
     #meters { height: 2; }
     #delay { height: 3; }
-    .-wide #devices { height: 6; }
+    .-wide #devices { height: 7; }
     .-wide #gate { height: 7; }
     .-narrow #gate { display: none; }
     .-narrow #governor { display: none; }

@@ -109,7 +109,11 @@ class Devices(Panel):
         """Long reasons go on in the next line, where there is room for one."""
         if self.columns > LONG_LINE:
             return super()._lines(text)
-        return [part for line in super()._lines(text) for part in line.wrap(self.app.console, self.columns)]
+        found = []
+        for line in super()._lines(text):
+            first, *rest = line.wrap(self.app.console, self.columns - 1)
+            found += [first, *(Text(" ").append_text(part) for part in rest)]
+        return found
 
     def _break(self) -> str:
         """Between parts of a line that a narrow column cannot hold."""

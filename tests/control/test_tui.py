@@ -27,7 +27,9 @@ from pse_stream.control.tui.app import TuiApp
 from pse_stream.control.tui.dialogs import ChoiceDialog, ConfirmDialog, HelpDialog, NumberDialog
 from pse_stream.control.tui.panel import Panel
 from pse_stream.control.tui.spectrogram import Spectrogram
+from pse_stream.streaming.diagnosis import OVERLOAD_HOLES, Diagnosis, Observation
 from pse_stream.streaming.settings import SetBypass, SetMute
+from pse_stream.streaming.snapshot import Counters
 
 from .fake_denoiser import FakeCatalog, FakeDenoiser
 
@@ -91,6 +93,25 @@ def test_on_a_wide_screen_gate_and_governor_have_places() -> None:
         assert "gate auto: no specialists" in text
 
     play(scene, (160, 48))
+
+
+@pytest.mark.usefixtures("server")
+def test_on_a_wide_screen_a_long_reason_is_read_to_its_end(fake: FakeDenoiser) -> None:
+    diagnosis = Diagnosis()
+    diagnosis.look(Observation(now=0.0))
+    reason = diagnosis.look(Observation(now=0.0, counters=Counters(late_hops=OVERLOAD_HOLES))).reason
+    fake.snapshot = structs.replace(fake.snapshot, state="degraded", reason=reason)
+
+    async def scene(app: TuiApp, pilot: Pilot[None]) -> None:
+        def left() -> list[str]:
+            return [line[:62] for line in screen_text(app).splitlines()]
+
+        await until(pilot, lambda: reason in " ".join("".join(left()).split()))
+        lines = left()
+        begins = next(k for k, line in enumerate(lines) if reason[:20] in line)
+        assert [len(line) - len(line.lstrip()) for line in lines[begins - 1 : begins + 3]] == [2] * 4  # in one column
+
+    play(scene, (120, 36))
 
 
 def test_keys_change_the_denoiser_and_say_so(server: ControlServer, fake: FakeDenoiser) -> None:
