@@ -193,15 +193,9 @@ class Diffuse(SpectralNet):
     def lessons(
         self, spec: Tensor, target: Tensor, states: list[Tensor], draw: np.random.Generator
     ) -> tuple[list[Lesson], list[Tensor]]:
-        """Every step's milestone, two of them judged; the rival estimates the clean signal from ideal mixtures.
-
-        In the joint training the last step is one of the two: what it asks of the others is the quality of all of them.
-        """
+        """Every step's milestone, two of them judged; the rival estimates the clean signal from ideal mixtures."""
         level, level_state = running_level(spec, states[0])
-        noise = spec - target
-        chosen = set(draw.choice(self.depth, size=min(_LESSONS_AT_ONCE, self.depth), replace=False).tolist())
-        if self.through and self.depth > 1:
-            chosen = {int(draw.integers(self.depth - 1)), self.depth - 1}
+        noise, chosen = spec - target, self._judged(draw)
         ideal = int(draw.integers(1, self.depth)) if self.depth > 1 and draw.random() < _IDEAL_SHARE else 0
         now, new, lessons, stream = spec, [level_state], [], None
         for index in range(self.depth):
@@ -221,6 +215,12 @@ class Diffuse(SpectralNet):
             now = estimate
             new.append(last)
         return lessons, new
+
+    def _judged(self, draw: np.random.Generator) -> set[int]:
+        """Two steps, of which the last is one in the joint training: it asks of the others the quality of all."""
+        if self.through and self.depth > 1:
+            return {int(draw.integers(self.depth - 1)), self.depth - 1}
+        return set(draw.choice(self.depth, size=min(_LESSONS_AT_ONCE, self.depth), replace=False).tolist())
 
     def step(self, spec: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """One frame through `depth` steps."""
