@@ -111,7 +111,7 @@ class Devices(Panel):
             return super()._lines(text)
         found = []
         for line in super()._lines(text):
-            first, *rest = line.wrap(self.app.console, self.columns - 1)
+            first, *rest = line.wrap(self.app.console, max(self.columns - 1, 1))
             found += [first, *(Text(" ").append_text(part) for part in rest)]
         return found
 

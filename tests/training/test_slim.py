@@ -8,10 +8,14 @@ import torch
 
 pytest.importorskip("onnxruntime")
 
-from pse_stream.training.export import check, to_onnx
+from pse_stream.engines.package import read_package
+from pse_stream.training.export import check, export, licences, to_onnx
+from pse_stream.training.loop import train
 from pse_stream.training.models import build
 from pse_stream.training.models.slim import sorted_channels
+from pse_stream.training.recipe import parse_recipe
 
+from .test_loop import TABLE
 from .test_models import frames
 
 OPTIONS = {"family": "slim", "width": 16, "narrow": 4, "shares": [0.4, 0.7, 1.0]}
@@ -45,6 +49,18 @@ def test_frame_by_frame_equals_whole_sequence_at_every_level(level):
         out.append(frame)
     assert torch.allclose(torch.stack(out, 1), whole, atol=1e-4)
     assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(states, last, strict=True))
+
+
+def test_levels_of_a_package_are_one_graph_and_share_all_but_the_threshold(store, tmp_path):
+    run = train(parse_recipe(TABLE | {"model": OPTIONS}, origin="test"), store, tmp_path)
+    export(
+        run, tmp_path / "package", identity="tiny", title="Tiny", version="0", card="# card", quality={},
+        licence_data=licences(store.recordings),
+    )  # fmt: skip
+    levels = read_package(tmp_path / "package").description.levels
+    assert [level.file for level in levels] == ["model.onnx"] * 3
+    assert [[state.shared for state in level.states] for level in levels] == [[True, True, False, True, True]] * 3
+    assert levels[0].settings["rise"] > levels[1].settings["rise"] > levels[2].settings["rise"] == 0.0
 
 
 def test_one_branched_graph_equals_torch_at_every_level():

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 N_BINS = 257
+LOG_FLOOR = 1e-5  # of the power, relative to the running level
+LOG_SCALE = 0.5 / math.log(10.0)
 GRU_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # as PyTorch names and orders them
 
 
@@ -101,10 +103,6 @@ def play_gru(gru: nn.GRU, x: Tensor, state: Tensor, layer: int = 0) -> Tensor:
     weights = [getattr(gru, f"{name}_l{layer}") for name in GRU_WEIGHTS]
     _, hidden = torch.gru(x.unsqueeze(0), state.unsqueeze(0), weights, True, 1, 0.0, False, False, False)
     return hidden[0]  # of a single frame that is the output too
-
-
-LOG_FLOOR = 1e-5  # of the power, relative to the running level
-LOG_SCALE = 0.5 / math.log(10.0)
 
 
 def log_features(spec: Tensor, level: Tensor) -> Tensor:
