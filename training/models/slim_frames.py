@@ -82,20 +82,20 @@ class SlenderFrame(nn.Module):
         return gains, first, torch.cat([x, others, held, heard], dim=1)
 
 
-def held_sums(gru: nn.GRU, head: nn.Linear, narrow: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights of what is heard of a layer's channels behind the front, (width, ..).
+def held_sums(gru: nn.GRU, head: nn.Linear, narrow: int) -> list[Tensor]:
+    """Three weights of what is heard of a layer's channels behind the front, (width, ..).
 
     Of the first layer by its own front channels and by those of the second; of the second by its own and the head.
     """
-    second = torch.cat([front_rows(gru, "weight_hh_l1", narrow), head.weight.detach()])
-    held = [front_rows(gru, name, narrow) for name in ("weight_hh_l0", "weight_ih_l1")] + [second]
-    first, between, second = (weights.t().clone() for weights in held)
-    for matrix in (first, between, second):
+    own, between = (front_rows(gru, name, narrow) for name in ("weight_hh_l0", "weight_ih_l1"))
+    after = torch.cat([front_rows(gru, "weight_hh_l1", narrow), head.weight.detach()])
+    held = [weights.t().clone() for weights in (own, between, after)]
+    for matrix in held:
         matrix[:narrow] = 0.0  # the front speaks for itself
-    return first, between, second
+    return held
 
 
-def with_held(hidden: Sequence[Tensor], held: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def with_held(hidden: Sequence[Tensor], held: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Both layers' states after a full frame: channels, what adds to the biases of a GRU, and to those of the head."""
     (first, second), (own, between, after) = hidden, held
     said = first @ own
