@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 N_BINS = 257
-LOG_FLOOR = 1e-5  # of the power, relative to the running level
-LOG_SCALE = 0.5 / math.log(10.0)
+LOG_SCALE = 0.5 / math.log(10.0)  # from `log_power` to `log_features`
+_LOG_FLOOR = 1e-5  # of the power, relative to the running level
 GRU_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # as PyTorch names and orders them
 
 
@@ -105,9 +105,14 @@ def play_gru(gru: nn.GRU, x: Tensor, state: Tensor, layer: int = 0) -> Tensor:
     return hidden[0]  # of a single frame that is the output too
 
 
+def log_power(spec: Tensor, level: Tensor) -> Tensor:
+    """ln(|X|^2 / P + 1e-5) for spec (..., 257, 2) and level (..., 1); returns (..., 257)."""
+    return torch.log(spec.square().sum(-1) / level + _LOG_FLOOR)
+
+
 def log_features(spec: Tensor, level: Tensor) -> Tensor:
     """0.5 log10(|X|^2 / P + 1e-5) for spec (..., 257, 2) and level (...); returns (..., 257)."""
-    return LOG_SCALE * torch.log(spec.square().sum(-1) / level.unsqueeze(-1) + LOG_FLOOR)
+    return LOG_SCALE * log_power(spec, level.unsqueeze(-1))
 
 
 def compressed_features(spec: Tensor, level: Tensor) -> Tensor:

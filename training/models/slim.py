@@ -24,12 +24,12 @@ from torch import Tensor, nn
 
 from pse_stream.training.models.base import (
     GRU_WEIGHTS,
-    LOG_FLOOR,
     LOG_SCALE,
     N_BINS,
     Lesson,
     SpectralNet,
     log_features,
+    log_power,
 )
 from pse_stream.training.models.gated_gru import gated_gru
 from pse_stream.training.models.level import level_step, running_level
@@ -192,7 +192,7 @@ class Slim(SpectralNet):
         """
         *settings, level, recent, threshold = settings_and_states
         running, level_state = level_step(spec, level)
-        x = torch.log(spec.square().sum(-1) / running + LOG_FLOOR)
+        x = log_power(spec, running)
         scale, shift = self._standard()
         seen = torch.addmm(shift @ self.bands, x, scale.unsqueeze(-1) * self.bands)
         recent = seen + _DECAY * (recent - seen)
