@@ -16,8 +16,10 @@ from __future__ import annotations
 import numpy as np
 
 from pse_stream.dsp.spec import ENGINE_BINS, Complex64s, Float32s
+from pse_stream.engines.contract import frame_energy
 from pse_stream.engines.graph import Graph
 from pse_stream.engines.handover import WARM_HOPS, Crossfade
+from pse_stream.engines.loudness import Loudness, StepLimit
 from pse_stream.engines.replay import Past, ReplayVoice
 
 REPLAY_HOPS = 24  # that a deeper part hears again: 0.2 s, after which a cold start differs by -36 dB
@@ -117,6 +119,7 @@ class LevelVoice(ReplayVoice):
         macs = graph.level.macs_per_second / _HOPS_PER_S
         super().__init__(graph, past, max(min(CATCH_UP, int(REPLAY_MACS / macs)), 1) if macs else 1)
         self.glide = Glide()
+        self.loudness = Loudness()  # of what the level says, before a glide
         self._levels_past, self._glides = past, glides
 
     def enter(self, heard: LevelVoice) -> None:
@@ -133,33 +136,45 @@ class LevelVoice(ReplayVoice):
             for name, array in self.shared().items():
                 if name in states:
                     array[:] = states[name]
+        self.loudness.clear()
         if self._glides:
             self.glide.begin()
 
     def play(self, frame: Complex64s, out: Complex64s) -> None:
         """One hop, with some of the past while it catches up."""
         super().play(frame, out)
+        self.loudness.push(frame_energy(out))
         if self.glide.sounding:
             self.glide.apply(self.noisy, out)
 
     def reset(self) -> None:
         """Forget the past."""
         super().reset()
+        self.loudness.clear()
         self.glide.stop()
 
 
 class LevelFade(Crossfade[LevelVoice]):
-    """A cross-fade that measures what the newcomer's glide has to bridge."""
+    """A cross-fade that measures what the newcomer's glide has to bridge, and adds little to the steps of loudness."""
+
+    def __init__(self, voice: LevelVoice) -> None:
+        super().__init__(voice)
+        self._limit = StepLimit()
 
     def jump(self, voice: LevelVoice) -> None:
         """Be at `voice` at once."""
         super().jump(voice)
         voice.glide.stop()
+        self._limit.clear()
 
     def step(self, frame: Complex64s, out: Complex64s) -> None:
         """One frame; see `Crossfade`."""
         self.heard.glide.learning = False  # its fade is over, or was turned around
+        noisy_energy = frame_energy(frame)  # `out` may be the same memory
+        voices = [voice.loudness for voice in (self.heard, self._next) if voice is not None]
+        changing = self.switching or self.heard.glide.sounding
         super().step(frame, out)
+        self._limit.apply(noisy_energy, out, voices, changing=changing)
 
     def _blend(self, heard: Complex64s, coming: Complex64s) -> None:
         assert self._next is not None

@@ -23,6 +23,7 @@ from pse_stream.engines.levels import (
     LevelPast,
     LevelVoice,
 )
+from pse_stream.engines.loudness import LEAST_GAIN
 from pse_stream.engines.onnx import OnnxEngine
 from pse_stream.engines.package import State
 from pse_stream.engines.registry import available, open_engine
@@ -87,9 +88,9 @@ def test_no_change_of_level_steps_in_loudness(info: EngineInfo) -> None:
         part = slice(at, at + BLAME_HOPS)
         found = float((steps[0][part] - np.max([steps[1 + k][part] for k in heard], axis=0)).max())
         (noise if at > len(frames) // 2 + GLIDE_HOPS else speech).append(found)
-    assert np.percentile(noise, 95) < 1.0 and max(noise) < 1.5
+    assert max(noise) < 1.0
     # Where speech begins or ends loudness moves by 5 dB per hop, and a fade makes 6 of them now and then.
-    assert np.percentile(speech, 95) < 1.0 and max(speech) < 1.8
+    assert np.percentile(speech, 95) < 1.0 and max(speech) < 1.5
 
 
 def _loudness_db(frames: Complex64s) -> np.ndarray:
@@ -120,7 +121,9 @@ def test_levels_that_leave_more_or_less_noise_glide(tmp_path: Path, before: floa
 
 
 def test_clear_speech_does_not_glide(tmp_path: Path) -> None:
-    gains = _gains(_gain_levels(tmp_path, 0.1, 1.0), [0] * 20 + [1] * CHANGE_HOPS)
+    letting_go = 40  # hops: 20 dB between two levels on a steady sound are more than a fade may do at once
+    gains = _gains(_gain_levels(tmp_path, 0.1, 1.0), [0] * 20 + [1] * (CHANGE_HOPS + letting_go))
+    assert gains[-letting_go - 1] >= LEAST_GAIN - 1e-4
     assert gains[-1] == pytest.approx(1.0, abs=1e-4)  # a mask that is open stays open
 
 
