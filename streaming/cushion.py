@@ -44,6 +44,11 @@ class Cushion:
         """The level for two devices on one clock; `phase_s` modulo a hop."""
         return self.slack_s + (phase_s - self.slack_s) % self.hop_s + MARGIN_S
 
+    def wants(self, level_s: float, tolerance_s: float) -> bool:
+        """Whether there is a phase for which `level` would ask for this much, give or take `tolerance_s`."""
+        above_s = level_s - self.slack_s - MARGIN_S
+        return -tolerance_s <= above_s <= self.hop_s + tolerance_s
+
     @property
     def rotating_level(self) -> float:
         """The level for two clocks."""

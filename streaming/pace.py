@@ -29,11 +29,12 @@ AGAIN_HOPS = 2  # to settle after the first time: somebody waits for the sound, 
 STEADY_S = HOP_S / 2  # a burst shows as steps of a hop
 UNSTEADY_S = 0.4  # callbacks that still come in bursts after this long always will
 STALE_S = 5 * HOP_S  # a side that has not called for this long tells nothing about its clock
-COARSE_S = 0.75 * HOP_S  # where the drift correction leads the level, only what it cannot is dropped
+COARSE_S = 0.75 * HOP_S  # where the drift correction leads the level, or it swings by itself, less is no excess
 SHOWN_SHARE = 0.02  # per hop, of a new level: what people see does not flicker
 PHASE_SHARE = 0.008  # per hop, of a new phase: averages over a second
 PHASE_STEP_S = 0.0003  # a phase that moved less is the same
 REST_S = 4  # whole seconds at one phase
+ROUND_S = 0.0005  # past the range of levels that a phase can want: it has gone all the way round
 
 
 class Pace:
@@ -64,6 +65,7 @@ class Pace:
         self._watched = (0, 0)  # callbacks of both sides at the last restart
         self._phasor = 0j  # the phase as an angle, averaged
         self._phases: deque[float] = deque(maxlen=REST_S)  # of the last seconds
+        self._rotating = False  # the phase goes round and round, whatever the clocks do
         self._holes = 0  # underruns seen
         self._seen = 0  # hops since settled
 
@@ -92,6 +94,7 @@ class Pace:
         self._watched = (inlet.blocks, outlet.blocks)
         self._flows.clear()
         self._phases.clear()
+        self._rotating = False
         self._seen = 0
         self._backlog.restart(self._now())
         self._drift.freeze()
@@ -166,24 +169,33 @@ class Pace:
         return (written - inlet.ring.read_count) + (outlet.ring.written - read), came, went
 
     def _follow_phase(self) -> bool:
-        """Once a second: lead the target along with the phase; True if the phase has come to rest elsewhere.
+        """Once a second: lead the target along with the phase; True if another level is wanted from now on.
 
         Two clocks that differ take level and phase along together, which is no excess; and the target must not fall
-        by a hop when a wandering phase passes the point from which another hop would do.
+        by a hop when a wandering phase passes the point from which another hop would do. But a sound server whose
+        blocks are a little longer than a hop turns the phase without end, and gives two hops at once now and then:
+        there the level comes back by itself, and a target that went on would ask for less than nothing. Then the
+        level for two clocks is right, until the phase rests.
         """
         phase_s = _phase_s(self._phasor)
-        if not self._drift.needed:
+        turning = not self._drift.needed and not self._rotating
+        if turning:
             self._backlog.target_s += _turn(self._phases[-1] if self._phases else self.phase_s, phase_s)
+            self._rotating = not self._cushion.wants(self.target_s, ROUND_S)
         resting = len(self._phases) == REST_S and all(abs(_turn(old, phase_s)) < PHASE_STEP_S for old in self._phases)
         self._phases.append(phase_s)
         self.phase_s = phase_s
-        return resting and abs(self._cushion.level(phase_s) - self.target_s) > PHASE_STEP_S
+        if resting:
+            self._rotating = False
+            return abs(self._cushion.level(phase_s) - self.target_s) > PHASE_STEP_S
+        return turning and self._rotating
 
     def _aim(self) -> None:
         """Tell everybody what level is wanted."""
-        level = self._cushion.rotating_level if self._drift.needed else self._cushion.level(self.phase_s)
+        rotating = self._drift.needed or self._rotating
+        level = self._cushion.rotating_level if rotating else self._cushion.level(self.phase_s)
         self._backlog.target_s = self._drift.target_s = level
-        self._backlog.least_s = COARSE_S if self._drift.needed else EXCESS_S
+        self._backlog.least_s = COARSE_S if rotating else EXCESS_S
 
 
 def _angle(phase_s: float) -> complex:

@@ -7,6 +7,7 @@ runs calls `spend`: then the callbacks go on around it, as they do around a slow
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
@@ -41,7 +42,7 @@ class FakeStream:
         self.delivered = 0  # callbacks so far
         self.due = 0.0  # of the next callback
         self._device = device
-        self._ideal = 0.0
+        self._ideal = self._began = 0.0
 
     @property
     def active(self) -> bool:
@@ -51,7 +52,7 @@ class FakeStream:
     def start(self) -> None:
         """First callback one block from now."""
         self.running = True
-        self._ideal = self._device.now()
+        self._ideal = self._began = self._device.now()
         self.schedule()
 
     def stop(self) -> None:
@@ -67,7 +68,12 @@ class FakeStream:
         """Compute the time of the next callback."""
         clock = self.format.sample_rate * (1.0 + self._device.ppm[self.direction] * 1e-6)
         self._ideal += self.format.block / clock
-        self.due = max(self.due, self._ideal + self._device.jitter(), self._device.now())
+        self.due = max(self.due, self._come(self._ideal) + self._device.jitter(), self._device.now())
+
+    def _come(self, ideal: float) -> float:
+        """When a sound server hands on what was complete at `ideal`: with the next of its own blocks."""
+        chunk_s = self._device.chunk_s[self.direction]
+        return math.ceil((ideal - self._began) / chunk_s - 1e-9) * chunk_s + self._began if chunk_s else ideal
 
     def lose(self, until: float) -> None:
         """Deliver nothing until then, and nothing of what was missed."""
@@ -86,6 +92,8 @@ class FakeDevice:
         How much too fast each clock runs.
     jitter_ms : float
         Callbacks come late by up to this much, uniformly.
+    input_chunk_ms : float
+        The sound server hands on what was recorded in blocks of this length, not in ours; 0: at once.
     source : array, function or None
         What the microphone hears; silence after the end of an array.
     keep_output : bool
@@ -103,6 +111,7 @@ class FakeDevice:
         input_ppm: float = 0.0,
         output_ppm: float = 0.0,
         jitter_ms: float = 0.0,
+        input_chunk_ms: float = 0.0,
         source: Float32s | Source | None = None,
         channels: int = 1,
         seed: int = 0,
@@ -111,6 +120,7 @@ class FakeDevice:
     ) -> None:
         self.name, self.sample_rate, self.channels = "fake", sample_rate, channels
         self.ppm: dict[Direction, float] = {"input": input_ppm, "output": output_ppm}
+        self.chunk_s: dict[Direction, float] = {"input": input_chunk_ms / 1000.0, "output": 0.0}
         self.present = list(names)
         self.played: list[bytes] = []
         self.opened = {"input": 0, "output": 0}  # how often

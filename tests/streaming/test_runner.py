@@ -49,6 +49,19 @@ def test_s24_the_stated_delay_is_the_measured_one(seed: int) -> None:
     assert stated_ms == pytest.approx(measured_ms, abs=8.0)
 
 
+@pytest.mark.parametrize("chunk_ms", [8.02, 7.99, 10.0, 21.333])
+def test_s01_a_server_with_blocks_of_another_length_makes_no_holes_for_ever(chunk_ms: float) -> None:
+    device = FakeDevice(source=tone(), input_chunk_ms=chunk_ms, jitter_ms=0.3)
+    with Denoiser(BYPASSED, device=device) as denoiser:
+        device.advance(20.0)  # the phase turns, once in 3 s for blocks of 8.02 ms, and that has to be found out
+        settled = denoiser.snapshot.counters
+        device.advance(100.0)
+        later, delay_ms = denoiser.snapshot.counters, denoiser.snapshot.latency.buffer_ms
+    assert later.underruns - settled.underruns <= 2
+    assert later.dropped_hops - settled.dropped_hops <= 2
+    assert delay_ms < max(chunk_ms, 8.0) + 20.0
+
+
 def test_s01_a_stalling_engine_costs_one_fade_each_and_repeats_nothing() -> None:
     sent = noise(8.0)
     device = FakeDevice(source=sent)
