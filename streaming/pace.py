@@ -29,7 +29,8 @@ AGAIN_HOPS = 2  # to settle after the first time: somebody waits for the sound, 
 STEADY_S = HOP_S / 2  # a burst shows as steps of a hop
 UNSTEADY_S = 0.4  # callbacks that still come in bursts after this long always will
 STALE_S = 5 * HOP_S  # a side that has not called for this long tells nothing about its clock
-COARSE_S = 0.75 * HOP_S  # where the drift correction leads the level, or it swings by itself, less is no excess
+COARSE_S = 0.75 * HOP_S  # where the drift correction leads the level, only what it cannot is dropped
+SWINGING_S = 0.375 * HOP_S  # where the level swings by itself: bursts are not on time to the millisecond
 SHOWN_SHARE = 0.02  # per hop, of a new level: what people see does not flicker
 PHASE_SHARE = 0.008  # per hop, of a new phase: averages over a second
 PHASE_STEP_S = 0.0003  # a phase that moved less is the same
@@ -195,7 +196,7 @@ class Pace:
         rotating = self._drift.needed or self._rotating
         level = self._cushion.rotating_level if rotating else self._cushion.level(self.phase_s)
         self._backlog.target_s = self._drift.target_s = level
-        self._backlog.least_s = COARSE_S if rotating else EXCESS_S
+        self._backlog.least_s = COARSE_S if self._drift.needed else SWINGING_S if self._rotating else EXCESS_S
 
 
 def _angle(phase_s: float) -> complex:
