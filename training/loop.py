@@ -95,7 +95,7 @@ class _Trainer:
         self.optims = optimisers(self.model, recipe.optim)
         self.rates = [[g["lr"] for g in o.param_groups] for o in self.optims]
         self.states, self.update, self.skipped = self.model.zero_states(recipe.data.batch, self.device), 0, 0
-        self.before = 0  # updates of the runs that this one started from
+        self.before, self.before_hours = 0, 0.0  # updates and hours of mixtures of the runs that this one started from
         self.teach: Teach | None = None
         if recipe.distil.run:
             known = load_checkpoint(runs / recipe.distil.run / "checkpoint.pt")
@@ -114,6 +114,7 @@ class _Trainer:
                 )
             self.model.load_state_dict(saved["model"])
             self.update, self.before = saved["update"], saved.get("before", 0)
+            self.before_hours = hours_before(saved)
             self.states = [s.to(self.device) for s in saved["states"]]
             for optim, state in zip(self.optims, saved["optimisers"], strict=True):
                 optim.load_state_dict(state)
@@ -123,6 +124,7 @@ class _Trainer:
             start = load_checkpoint(runs / recipe.start_from / "checkpoint.pt")
             self.model.begin_with(start["average"])
             self.before = start.get("before", 0) + start.get("update", 0)
+            self.before_hours = hours_learnt(start)
         else:
             count = range(recipe.data.statistics_mixtures)
             noisy, _ = mixtures(self.mixer, _STATISTICS_SEED, count, _VALIDATION_SAMPLES)
@@ -180,6 +182,7 @@ class _Trainer:
         save_checkpoint(self.folder / "checkpoint.pt", {
             "recipe": self.table, "update": self.update, "model": self.model.state_dict(), "average": self.average,
             "optimisers": [o.state_dict() for o in self.optims], "states": self.states, "before": self.before,
+            "before_hours": self.before_hours,
         })  # fmt: skip
 
 
@@ -268,6 +271,24 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RecipeError(f"{path}: no checkpoint found; train that run first")
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def hours_before(saved: dict[str, Any]) -> float:
+    """Hours of mixtures of the runs that a checkpoint's run started from; of older ones as if their batches were its."""
+    found: float = saved.get("before_hours", saved.get("before", 0) * _update_hours(saved))
+    return found
+
+
+def hours_learnt(saved: dict[str, Any]) -> float:
+    """Hours of mixtures that the weights of a checkpoint have learnt from, in all."""
+    return hours_before(saved) + saved.get("update", 0) * _update_hours(saved)
+
+
+def _update_hours(saved: dict[str, Any]) -> float:
+    data = (
+        saved["recipe"]["data"] if "recipe" in saved else {"batch": 0, "segment_s": 0.0}
+    )  # weights alone tell nothing
+    return float(data["batch"] * data["segment_s"] / 3600)
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:

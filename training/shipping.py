@@ -14,6 +14,7 @@ from pse_stream.engines.timing import step_costs_ms
 from pse_stream.training.corpus import SAMPLE_RATE, Recording, open_data
 from pse_stream.training.evaluate import markdown, measure, read_pairs, save_rows, summarise
 from pse_stream.training.export import export, licences, load_run
+from pse_stream.training.loop import hours_learnt
 from pse_stream.training.systems import open_engine, open_system
 
 _KINDS = ("speech", "noise", "rir")  # in the order of the card
@@ -95,7 +96,7 @@ def ship(
         title=title, note=note, family=recipe["model"]["family"], parameters=sum(p.numel() for p in model.parameters()),
         macs=model.macs_per_frame() * 125 / 1e6, updates=updates, seed=recipe["seed"], recipe=recipe["name"],
         waits=f"{8 * model.lookahead} ms late (lookahead)" if model.lookahead else "no lookahead",
-        hours=updates * recipe["data"]["batch"] * recipe["data"]["segment_s"] / 3600,
+        hours=hours_learnt(saved),
         early=recipe["mix"]["early_ms"], n_speech=len(kinds["speech"]), speech_hours=hours["speech"],
         n_noise=len(kinds["noise"]), noise_hours=hours["noise"], n_rir=len(kinds["rir"]),
         licences="\n".join(f"- {line}" for line in common["licence_data"]),

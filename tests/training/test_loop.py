@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pse_stream.training.distil import teaching
-from pse_stream.training.loop import load_checkpoint, save_checkpoint, schedule, train
+from pse_stream.training.loop import hours_learnt, load_checkpoint, save_checkpoint, schedule, train
 from pse_stream.training.muon import Muon, orthogonalised
 from pse_stream.training.recipe import OptimSpec, RecipeError, load_recipe, parse_recipe
 
@@ -54,6 +54,13 @@ def test_a_run_starts_from_weights_in_half_precision_and_goes_on_in_single(store
     distance = sum(float((average[k] - learnt[k]).norm()) for k in learnt)
     fresh = load_checkpoint(train(recipe(name="fresh", seed=9), store, tmp_path, stop_after=1) / "checkpoint.pt")
     assert distance < 0.5 * sum(float((fresh["average"][k] - learnt[k]).norm()) for k in learnt)
+
+
+def test_hours_of_mixtures_add_up_over_runs_with_batches_of_another_size(store, tmp_path):
+    train(recipe(), store, tmp_path)
+    further = recipe(name="further", start_from="tiny", data=TABLE["data"] | {"batch": 3})
+    run = train(further, store, tmp_path, stop_after=2)
+    assert hours_learnt(load_checkpoint(run / "checkpoint.pt")) == pytest.approx((6 * 2 + 2 * 3) * 0.4 / 3600)
 
 
 def test_a_student_learns_partly_from_a_teachers_answers(store, tmp_path):
