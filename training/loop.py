@@ -274,7 +274,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def hours_before(saved: dict[str, Any]) -> float:
-    """Hours of mixtures of the runs that a checkpoint's run started from; of older ones as if their batches were its."""
+    """Hours of mixtures of the runs that a checkpoint's run started from; of older files by its own batches."""
     found: float = saved.get("before_hours", saved.get("before", 0) * _update_hours(saved))
     return found
 
