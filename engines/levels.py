@@ -27,9 +27,10 @@ SNAPSHOT_HOPS = 8  # from one copy of the shared memory to the next
 #: Multiply-adds per hop that a replay may take: 1.6 ms at 5 GMAC/s, on which one can count (systems.md, section 0).
 REPLAY_MACS = 8e6
 CATCH_UP = (REPLAY_HOPS + SNAPSHOT_HOPS - 1 + WARM_HOPS) // WARM_HOPS + 1  # frames per hop, the live one included
-GLIDE_HOPS = 120  # 1 s: 18 dB, the most that two exits were found apart in white noise, in steps of 0.15 dB
-_MOST_NEPERS = 3.0  # of a glide: 26 dB
+GLIDE_HOPS = 120  # 1 s: 41 dB, the most that two levels were found apart in white noise, in steps of 0.35 dB
+_MOST_NEPERS = 5.0  # of a glide: 43 dB
 _LEAST_GAIN = 1e-3  # softer is as good as nothing
+_LEAST_LEFT = 0.25  # from a gain to 1
 _HOPS_PER_S = 125.0
 
 
@@ -90,9 +91,8 @@ class Glide:
         self._heard += _gains(noisy, heard)
         self._coming += _gains(noisy, coming)
         self._count += 1
-        means = [np.maximum(gains / self._count, _LEAST_GAIN) for gains in (self._heard, self._coming)]
-        # The ratio of gains, not of odds: in clear speech it is near 1, and that is where it stays when speech ends.
-        self._shift = np.clip(np.log(means[0] / means[1]), -_MOST_NEPERS, _MOST_NEPERS).astype(np.float32)
+        odds = [_odds(gains / self._count) for gains in (self._heard, self._coming)]
+        self._shift = np.clip(np.log(odds[0] / odds[1]), -_MOST_NEPERS, _MOST_NEPERS).astype(np.float32)
         self._hops_left = GLIDE_HOPS
 
     def apply(self, noisy: Complex64s, out: Complex64s) -> None:
@@ -183,6 +183,14 @@ class LevelFade(Crossfade[LevelVoice]):
             glide.learn(self._input, heard, coming)
             glide.apply(self._input, coming)
         super()._blend(heard, coming)
+
+
+def _odds(gains: Float32s) -> Float32s:
+    """Gain over what is left to 1, of open bins as if a quarter were left: two masks of clear speech, 0.9 and 0.99, are
+    all but the same, and so is what glides when the speech has ended."""
+    gains = np.maximum(gains, _LEAST_GAIN)
+    found: Float32s = gains / np.maximum(1.0 - gains, _LEAST_LEFT)
+    return found
 
 
 def _gains(noisy: Complex64s, out: Complex64s) -> Float32s:
