@@ -7,11 +7,13 @@ are cross-faded, as between any two engines (`handover.Crossfade`), within 100 m
 
 Two levels may leave a steady noise 10 dB apart, and over a fade of 48 ms that is heard as a step. While both run, the
 difference of their masks is measured in every bin, and the newcomer comes in with it; over the next second it
-glides away. It is a shift of the mask on its way from 0 to 1, so bins of clear speech keep their gain. The old level
-does not run any longer than for the fade: who goes down needs the time.
+glides away. Bins of clear speech keep their gain. The old level does not run any longer than for the fade: who goes
+down needs the time.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -30,7 +32,10 @@ CATCH_UP = (REPLAY_HOPS + SNAPSHOT_HOPS - 1 + WARM_HOPS) // WARM_HOPS + 1  # fra
 GLIDE_HOPS = 120  # 1 s: 41 dB, the most that two levels were found apart in white noise, in steps of 0.35 dB
 _MOST_NEPERS = 5.0  # of a glide: 43 dB
 _LEAST_GAIN = 1e-3  # softer is as good as nothing
-_LEAST_LEFT = 0.25  # from a gain to 1
+_STILL_NOISE = (
+    1.4  # a noise opens bins now and then: a shift down is whole for those that much less closed, in decibels
+)
+_OPEN_LOG = math.log(0.75)  # a bin that is further open is no noise
 _HOPS_PER_S = 125.0
 
 
@@ -61,14 +66,17 @@ class LevelPast(Past):
 class Glide:
     """The difference of two masks, measured while both run, then faded away.
 
-    A mask g becomes r g / (1 - g + r g): its odds times r. Nothing stays nothing and 1 stays 1.
+    It is a shift of the newcomer's gains, on a logarithmic scale: whole where a bin is about as far closed as it was when
+    the shift was measured, or further, and the less of it the further the bin opens. So a noise glides, and a voice that
+    begins in that second is heard as the newcomer hears it.
     """
 
     def __init__(self) -> None:
         self.learning = False  # the newcomer is fading in
         self._heard = np.zeros(ENGINE_BINS, np.float32)  # (257,) sums of gains
         self._coming = np.zeros(ENGINE_BINS, np.float32)
-        self._shift = np.zeros(ENGINE_BINS, np.float32)  # (257,) log r at the beginning
+        self._shift = np.zeros(ENGINE_BINS, np.float32)  # (257,) log of the ratio of gains, at the beginning
+        self._closed = np.full(ENGINE_BINS, -1.0, np.float32)  # (257,) log of the gain up to which the shift is whole
         self._hops_left = self._count = 0
 
     @property
@@ -91,14 +99,19 @@ class Glide:
         self._heard += _gains(noisy, heard)
         self._coming += _gains(noisy, coming)
         self._count += 1
-        odds = [_odds(gains / self._count) for gains in (self._heard, self._coming)]
-        self._shift = np.clip(np.log(odds[0] / odds[1]), -_MOST_NEPERS, _MOST_NEPERS).astype(np.float32)
+        heard_log, coming_log = (
+            np.log(np.maximum(gains / self._count, _LEAST_GAIN)) for gains in (self._heard, self._coming)
+        )
+        self._shift = np.clip(heard_log - coming_log, -_MOST_NEPERS, _MOST_NEPERS).astype(np.float32)
+        whole_log = np.where(self._shift < 0.0, coming_log / _STILL_NOISE, coming_log)  # raised, a bin must not pass 1
+        self._closed = np.minimum(whole_log, _OPEN_LOG).astype(np.float32)
         self._hops_left = GLIDE_HOPS
 
     def apply(self, noisy: Complex64s, out: Complex64s) -> None:
         """Shift the mask that made `out` of `noisy`, in place; (257,) both."""
-        ratio = np.exp(self._shift * np.float32(self._hops_left / GLIDE_HOPS))
-        out *= ratio / (1.0 + _gains(noisy, out) * (ratio - 1.0))
+        log_gains = np.log(np.maximum(_gains(noisy, out), _LEAST_GAIN))
+        share = np.float32(self._hops_left / GLIDE_HOPS)
+        out *= np.exp(share * self._shift * np.minimum(log_gains / self._closed, np.float32(1.0)))
         if not self.learning:
             self._hops_left -= 1
 
@@ -183,14 +196,6 @@ class LevelFade(Crossfade[LevelVoice]):
             glide.learn(self._input, heard, coming)
             glide.apply(self._input, coming)
         super()._blend(heard, coming)
-
-
-def _odds(gains: Float32s) -> Float32s:
-    """Gain over what is left to 1, of open bins as if a quarter were left: two masks of clear speech, 0.9 and 0.99, are
-    all but the same, and so is what glides when the speech has ended."""
-    gains = np.maximum(gains, _LEAST_GAIN)
-    found: Float32s = gains / np.maximum(1.0 - gains, _LEAST_LEFT)
-    return found
 
 
 def _gains(noisy: Complex64s, out: Complex64s) -> Float32s:

@@ -16,11 +16,11 @@ from pse_stream.dsp.spec import Complex64s
 from pse_stream.engines.contract import frame_energy
 
 WINDOW_HOPS = 6  # 48 ms
-LEAST_GAIN, MOST_GAIN = 0.7, 1.8  # of a frame: an onset must be heard, and the end of a word must not be a new one
-_EXTRA_DB = 0.1  # that a change may add to a step
+LEAST_GAIN, MOST_GAIN = 0.77, 1.8  # of a frame: an onset must be heard, and the end of a word must not be a new one
+EXTRA_DB = 0.4  # that a change may add to a step
 #: Up to this a level may rise by itself: so many times what the noisy sound moves, and so much more. In a steady noise,
 #: for which no gate should open, that is 0.6 dB.
-_OF_NOISY, _MORE_DB = 5.0, 0.5
+OF_NOISY, MORE_DB = 5.0, 0.4
 _FLOOR = 1e-12  # energy; what is softer is silence
 
 
@@ -98,9 +98,9 @@ class StepLimit:
         """The gain nearest to 1 with which the frame keeps within the limit."""
         if not self._heard.full or not energy > _FLOOR:
             return 1.0
-        asked_db = _OF_NOISY * abs(self._noisy.step_db) + _MORE_DB
-        up_db = min(max(0.0, *steps_db), asked_db) + _EXTRA_DB
-        down_db = max(0.0, *(-step for step in steps_db)) + _EXTRA_DB
+        asked_db = OF_NOISY * abs(self._noisy.step_db) + MORE_DB
+        up_db = min(max(0.0, *steps_db), asked_db) + EXTRA_DB
+        down_db = max(0.0, *(-step for step in steps_db)) + EXTRA_DB
         staying = self._heard.total - self._heard.leaving
         low, high = (self._heard.total * 10.0 ** (db / 10.0) - staying for db in (-down_db, up_db))
         gain = math.sqrt(max(min(max(energy, low), high), 0.0) / energy)
