@@ -66,9 +66,9 @@ class LevelPast(Past):
 class Glide:
     """The difference of two masks, measured while both run, then faded away.
 
-    It is a shift of the newcomer's gains, on a logarithmic scale: whole where a bin is about as far closed as it was when
-    the shift was measured, or further, and the less of it the further the bin opens. So a noise glides, and a voice that
-    begins in that second is heard as the newcomer hears it.
+    It is a shift of the newcomer's gains, on a logarithmic scale: whole where a bin is about as far closed as it was
+    when the shift was measured, or further, and the less of it the further the bin opens. So a noise glides, and a
+    voice that begins in that second is heard as the newcomer hears it.
     """
 
     def __init__(self) -> None:

@@ -20,6 +20,7 @@ from pse_stream.engines.levels import (
     REPLAY_HOPS,
     REPLAY_MACS,
     SNAPSHOT_HOPS,
+    Glide,
     LevelPast,
     LevelVoice,
 )
@@ -118,6 +119,17 @@ def test_levels_that_leave_more_or_less_noise_glide(tmp_path: Path, before: floa
     assert np.abs(np.diff(20 * np.log10(gains))).max() < 1.0  # a fade alone: 3 dB and more
     assert gains[-2] == pytest.approx(after, rel=0.05)
     assert gains[-1] == pytest.approx(after, rel=1e-4)
+
+
+@pytest.mark.parametrize(("heard", "coming"), [(0.002, 0.1), (0.1, 0.002), (0.05, 0.7)])
+def test_a_voice_that_begins_while_a_noise_glides_is_heard(heard: float, coming: float) -> None:
+    glide, noisy = Glide(), np.ones(257, np.complex64)
+    glide.begin()
+    glide.learn(noisy, heard * noisy, coming * noisy)
+    for gain, least, most in ((coming, 0.99 * heard, 1.01 * heard), (0.97, 0.7, 1.0), (1.0, 0.999, 1.001)):
+        out = gain * noisy
+        glide.apply(noisy, out)
+        assert least <= np.abs(out).min() and np.abs(out).max() <= most
 
 
 def test_clear_speech_does_not_glide(tmp_path: Path) -> None:
