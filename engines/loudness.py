@@ -22,6 +22,7 @@ EXTRA_DB = 0.4  # that a change may add to a step
 #: for which no gate should open, that is 0.6 dB.
 OF_NOISY, MORE_DB = 5.0, 0.4
 _FLOOR = 1e-12  # energy; what is softer is silence
+_SILENT = 1e-6  # of the noisy sound's energy: between such a level and another one there is nothing to be made even
 
 
 class Loudness:
@@ -66,9 +67,11 @@ class StepLimit:
     def __init__(self) -> None:
         self._noisy, self._heard = Loudness(), Loudness()
         self._gain = 1.0  # of the last frame
+        self._needless = False  # in this change
 
     def clear(self) -> None:
         """What comes next has nothing to do with what was."""
+        self._needless = False
         self._noisy.clear()
         self._heard.clear()
         self._gain = 1.0
@@ -87,7 +90,9 @@ class StepLimit:
         """
         energy = frame_energy(out)
         self._noisy.push(noisy_energy)
-        if changing or self._gain != 1.0:
+        silent = any(voice.total <= _SILENT * self._noisy.total for voice in voices)
+        self._needless = changing and (self._needless or silent)
+        if (changing and not self._needless) or self._gain != 1.0:
             self._gain = self._needed(energy, noisy_energy, [voice.step_db for voice in voices])
             if self._gain != 1.0:
                 out *= self._gain

@@ -235,8 +235,7 @@ def test_levels_of_one_graph_differ_in_what_is_set(tmp_path: Path) -> None:
     engine = OnnxEngine(_with_settings(tmp_path / "p", {"gain": 0.0}, {"gain": 1.0}))
     first, second = engine._graphs
     assert first.session is second.session  # the weights lie in memory once
-    letting_go = 40  # hops: from nothing to all is more than a change may do at once
-    gains = _gains(engine, [1] * 5 + [0] * CHANGE_HOPS + [1] * (CHANGE_HOPS + letting_go))
+    gains = _gains(engine, [1] * 5 + [0] * CHANGE_HOPS + [1] * CHANGE_HOPS)
     assert gains[4] == 1.0 and not gains[5 + FADE_HOPS : 5 + CHANGE_HOPS].any() and gains[-1] == pytest.approx(1.0)
 
 
