@@ -32,9 +32,8 @@ CATCH_UP = (REPLAY_HOPS + SNAPSHOT_HOPS - 1 + WARM_HOPS) // WARM_HOPS + 1  # fra
 GLIDE_HOPS = 120  # 1 s: 41 dB, the most that two levels were found apart in white noise, in steps of 0.35 dB
 _MOST_NEPERS = 5.0  # of a glide: 43 dB
 _LEAST_GAIN = 1e-3  # softer is as good as nothing
-_STILL_NOISE = (
-    1.4  # a noise opens bins now and then: a shift down is whole for those that much less closed, in decibels
-)
+#: A noise opens bins now and then: a shift down is whole for those that are this much less closed, in decibels.
+_STILL_NOISE = 1.4
 _OPEN_LOG = math.log(0.75)  # a bin that is further open is no noise
 _HOPS_PER_S = 125.0
 

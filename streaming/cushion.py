@@ -17,6 +17,7 @@ from collections import deque
 GROWTH_S, MOST_S = 0.002, 0.008  # at a time; in all
 HOLES, WITHIN_S = 3, 20.0  # so many in this time are a habit
 STALL_HOLES = 2
+APART_S = 1.0  # holes closer together are one disturbance: a program that has just taken the processor, say
 QUIET_S = 120.0
 #: On top of everything: the interpolator of the drift correction keeps 20 samples to itself when it begins, and its
 #: ratio ripples; without this the first block after it would be short.
@@ -57,9 +58,9 @@ class Cushion:
     def look(self, holes: int, now: float) -> bool:
         """True if the slack has changed, given how many holes were heard since the last look.
 
-        Several at once are one long stall, against which no cushion helps.
+        Several at once are one long stall, against which no cushion helps; several within a second count as one.
         """
-        if 0 < holes <= STALL_HOLES:
+        if 0 < holes <= STALL_HOLES and not (self._heard and now - self._heard[-1] < APART_S):
             self._heard.append(now)
         if len(self._heard) == HOLES and now - self._heard[0] < WITHIN_S:
             self._heard.clear()

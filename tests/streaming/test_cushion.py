@@ -45,6 +45,13 @@ def test_a_hole_now_and_then_is_cheaper_than_a_longer_delay() -> None:
     assert cushion.slack_s == SLACK_S
 
 
+def test_holes_within_a_second_are_one_disturbance() -> None:
+    cushion = Cushion(HOP_S, SLACK_S)
+    for burst in (0.0, 0.2, 0.4, 0.6, 0.8, 5.0, 5.3, 5.9):
+        assert not cushion.look(1, burst)
+    assert cushion.look(1, 10.0) and cushion.slack_s == pytest.approx(SLACK_S + GROWTH_S)
+
+
 def test_a_long_stall_widens_nothing_because_no_cushion_would_have_helped() -> None:
     cushion = Cushion(HOP_S, SLACK_S)
     assert not cushion.look(12, 0.0)
