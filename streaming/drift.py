@@ -23,6 +23,9 @@ MAX_CLOCK = 0.001  # no crystal is further off than 1000 ppm; the integral stops
 #: line. A computer that becomes busy moves it too, but in steps: for a step the residual of the line is a sixth of the
 #: way, so a tenth is asked for. 200 ppm take 13 s to show, 2 ppm twenty minutes.
 NEEDED_S, STRAIGHT = 0.0025, 0.1
+#: Two crystals are seldom 200 ppm apart. A steeper line is a sawtooth: a sound server whose blocks are a little longer
+#: or shorter than a hop moves the level by a hop and lets it jump back, over and over (`pace`).
+LIKELY_CLOCK = 0.0004
 FEWEST_POINTS, MOST_POINTS = 8, 1800  # seconds, one point each
 #: How fast the level is led to another target: told to the loop beforehand, so that it does not take the way there for
 #: a clock. Half a cent of pitch.
@@ -95,7 +98,7 @@ class Drift:
             return
         slope, residual = line(self._points)
         way = abs(slope) * len(self._points)
-        if way > NEEDED_S and residual < STRAIGHT * way:
+        if way > NEEDED_S and residual < STRAIGHT * way and abs(slope) <= LIKELY_CLOCK:
             self.needed, self._aim_s = True, self._points[-1]
             self._clock = _clip(slope, MAX_CLOCK)  # seconds per second
             self._points.clear()

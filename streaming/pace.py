@@ -195,6 +195,8 @@ class Pace:
         """Tell everybody what level is wanted."""
         rotating = self._drift.needed or self._rotating
         level = self._cushion.rotating_level if rotating else self._cushion.level(self.phase_s)
+        if self._rotating and not self._drift.needed:
+            level += SWINGING_S / 2  # the lowest point of the swing is not met to the millisecond either
         self._backlog.target_s = self._drift.target_s = level
         self._backlog.least_s = COARSE_S if self._drift.needed else SWINGING_S if self._rotating else EXCESS_S
 

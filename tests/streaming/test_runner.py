@@ -49,7 +49,7 @@ def test_s24_the_stated_delay_is_the_measured_one(seed: int) -> None:
     assert stated_ms == pytest.approx(measured_ms, abs=8.0)
 
 
-@pytest.mark.parametrize("chunk_ms", [8.02, 7.99, 10.0, 21.333])
+@pytest.mark.parametrize("chunk_ms", [8.02, 8.0075, 8.005, 7.995, 7.99, 10.0, 21.333])
 def test_s01_a_server_with_blocks_of_another_length_makes_no_holes_for_ever(chunk_ms: float) -> None:
     device = FakeDevice(source=tone(), input_chunk_ms=chunk_ms, jitter_ms=0.3)
     with Denoiser(BYPASSED, device=device) as denoiser:
