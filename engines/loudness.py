@@ -90,8 +90,9 @@ class StepLimit:
         """
         energy = frame_energy(out)
         self._noisy.push(noisy_energy)
-        silent = any(voice.total <= _SILENT * self._noisy.total for voice in voices)
-        self._needless = changing and (self._needless or silent)
+        self._needless = changing and (
+            self._needless or any(voice.total <= _SILENT * self._noisy.total for voice in voices)
+        )
         if (changing and not self._needless) or self._gain != 1.0:
             self._gain = self._needed(energy, noisy_energy, [voice.step_db for voice in voices])
             if self._gain != 1.0:

@@ -193,12 +193,14 @@ class Pace:
 
     def _aim(self) -> None:
         """Tell everybody what level is wanted."""
-        rotating = self._drift.needed or self._rotating
-        level = self._cushion.rotating_level if rotating else self._cushion.level(self.phase_s)
-        if self._rotating and not self._drift.needed:
-            level += SWINGING_S / 2  # the lowest point of the swing is not met to the millisecond either
+        if self._drift.needed:
+            level, least = self._cushion.rotating_level, COARSE_S
+        elif self._rotating:  # the lowest point of the swing is not met to the millisecond either
+            level, least = self._cushion.rotating_level + SWINGING_S / 2, SWINGING_S
+        else:
+            level, least = self._cushion.level(self.phase_s), EXCESS_S
         self._backlog.target_s = self._drift.target_s = level
-        self._backlog.least_s = COARSE_S if self._drift.needed else SWINGING_S if self._rotating else EXCESS_S
+        self._backlog.least_s = least
 
 
 def _angle(phase_s: float) -> complex:

@@ -285,9 +285,9 @@ def hours_learnt(saved: dict[str, Any]) -> float:
 
 
 def _update_hours(saved: dict[str, Any]) -> float:
-    data = (
-        saved["recipe"]["data"] if "recipe" in saved else {"batch": 0, "segment_s": 0.0}
-    )  # weights alone tell nothing
+    if "recipe" not in saved:  # weights alone tell nothing
+        return 0.0
+    data = saved["recipe"]["data"]
     return float(data["batch"] * data["segment_s"] / 3600)
 
 
